@@ -1,0 +1,84 @@
+import type { Properties, Qos } from './message.ts'
+import type { Wire } from './wire.ts'
+
+/** The version that this code writes; it reads this one and the one before. */
+export const envelopeVersion = 1
+
+/** The batch of deliveries that one queue job carries. It is JSON: no class instances, no `undefined`, no `Buffer`. */
+export interface Envelope {
+  readonly v: number
+  /** The hash of the rule set that made it. */
+  readonly set: string
+  readonly entries: readonly Entry[]
+  /** How often this envelope was put back for a later try; sets the backoff. Absent: never. */
+  readonly round?: number
+  /** The one entry (its index) that is being tried alone, and how many processes died doing so. See delivery/. */
+  readonly suspect?: { readonly index: number; readonly deaths: number }
+}
+
+/** One message on its way to one worker, for one action of one rule. */
+export interface Entry {
+  /** The message's id. */
+  readonly id: string
+  /** When the message was accepted, in milliseconds since 1970; its age is counted from here. */
+  readonly at: number
+  readonly rule: string
+  readonly action: number
+  readonly error?: true
+  readonly topic: string
+  readonly qos: Qos
+  readonly retain?: true
+  readonly properties?: Properties
+  readonly principal: string
+  readonly thing?: string
+  readonly clientId?: string
+  readonly sourceIp?: string
+  /** The payload as it came; absent only where the worker says `keep: output`. */
+  readonly in?: Wire
+  /** What goes out, where `select` made something else. */
+  readonly out?: Wire
+  readonly with?: Readonly<Record<string, unknown>>
+  /** Answers of the far side about this message so far. */
+  readonly attempts: number
+  /** What went wrong so far, oldest first; bounded by delivery/. */
+  readonly errors?: readonly EntryError[]
+}
+
+export interface EntryError {
+  readonly at: number
+  readonly reason: string
+}
+
+/** Why a message will not be tried again by itself. */
+export type FailureKind =
+  | 'rejected' // the far side will never take this message
+  | 'exhausted' // its attempts are spent
+  | 'expired' // it is too old
+  | 'crashed' // it kills the process that sends it
+  | 'evaluation' // the rule itself failed on it
+
+/** What a worker puts on its own `failures` queue, and what a dead letter holds. */
+export interface Failure {
+  readonly v: number
+  /** The worker that gave up; absent where the rule itself failed. */
+  readonly worker?: string
+  readonly kind: FailureKind
+  readonly reason: string
+  /** When it was given up, in milliseconds since 1970. */
+  readonly at: number
+  readonly entry: Entry
+}
+
+/** The data of one job on a `failures` queue. */
+export interface FailureBatch {
+  readonly v: number
+  readonly failures: readonly Failure[]
+}
+
+/**
+ * What the far side gets for deduplication: the same through retries, crashes and replays, different for two actions.
+ * Never derived from content.
+ */
+export function deduplicationKey(entry: Pick<Entry, 'id' | 'rule' | 'action'>): string {
+  return `${entry.id}:${entry.rule}:${entry.action}`
+}

@@ -1,0 +1,51 @@
+/** Every metric, declared once: what it counts and its labels. observe/ serves them; parts only name them. */
+export const metricTable = {
+  sluice_messages_accepted_total: { help: 'Messages acknowledged as durable.', labels: ['door'] },
+  sluice_messages_refused_total: { help: 'Messages refused for good, by reason.', labels: ['door', 'reason'] },
+  sluice_messages_deferred_total: {
+    help: 'Messages answered "later": over a limit (429) or the queue away (503).',
+    labels: ['door', 'status'],
+  },
+  sluice_messages_in_doubt_total: {
+    help: 'Messages answered 503 of which a part may have been queued.',
+    labels: ['door'],
+  },
+  sluice_messages_unmatched_total: { help: 'Accepted messages that no rule took.', labels: [] },
+  sluice_authentications_failed_total: { help: 'Refused credentials, by door.', labels: ['door'] },
+  sluice_decisions_denied_total: { help: 'Denials of policies, by action.', labels: ['action'] },
+  sluice_rule_outcomes_total: {
+    help: 'What rules made of messages: deliveries, unmatched, empty, failed.',
+    labels: ['rule', 'outcome'],
+  },
+  sluice_envelopes_added_total: { help: 'Envelopes added to queues.', labels: ['worker'] },
+  sluice_envelope_entries_total: { help: 'Messages in the envelopes added.', labels: ['worker'] },
+  sluice_deliveries_total: {
+    help: 'Messages by what became of them: delivered, retried, failed.',
+    labels: ['worker', 'outcome'],
+  },
+  sluice_worker_blocked: { help: '1 while nothing can be delivered until someone acts.', labels: ['worker'] },
+  sluice_dead_letters_total: {
+    help: 'Messages that became dead letters, by kind of failure.',
+    labels: ['owner', 'kind'],
+  },
+  sluice_bridge_connected: { help: '1 while the bridge is connected.', labels: ['bridge'] },
+  sluice_bridge_sessions_lost_total: {
+    help: 'Times the broker had forgotten our session: messages may be lost there.',
+    labels: ['bridge'],
+  },
+  sluice_bridge_in_flight: { help: 'Messages taken from the broker and not yet acknowledged.', labels: ['bridge'] },
+  sluice_broker_clients: { help: 'Clients connected to the embedded broker.', labels: [] },
+  sluice_queue_entries: { help: 'Jobs in a queue, by state.', labels: ['worker', 'state'] },
+} as const satisfies Readonly<Record<string, { readonly help: string; readonly labels: readonly string[] }>>
+
+export type MetricName = keyof typeof metricTable
+export type Labels<Name extends MetricName> = Readonly<Record<(typeof metricTable)[Name]['labels'][number], string>>
+
+/** Counts and sets; observe/ makes it from prom-client. */
+export interface Metrics {
+  count<Name extends MetricName>(name: Name, labels: Labels<Name>, by?: number): void
+  set<Name extends MetricName>(name: Name, labels: Labels<Name>, value: number): void
+}
+
+/** Counts nothing: for commands and tests. */
+export const uncounted: Metrics = { count() {}, set() {} }

@@ -1,0 +1,104 @@
+/** A job as its handler sees it. */
+export interface Job<Data> {
+  readonly id: string
+  readonly data: Data
+  /** How many processes died while they held this job. */
+  readonly deaths: number
+  /** When it was added, in milliseconds since 1970. */
+  readonly at: number
+  /** Replaces the stored data while the job stays in hand; durable when it resolves. What a successor finds after a death. */
+  update(data: Data): Promise<void>
+}
+
+/** What a handler leaves: nothing, or the job with new data and a time to wait. It never throws on purpose. */
+export type Handled<Data> =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'again'; readonly data: Data; readonly afterMs: number }
+
+/**
+ * Called with one job at a time, `concurrency` at once. If it throws (a defect), the job comes back later with its last
+ * stored data: no path leads to BullMQ's `failed`.
+ */
+export type Handler<Data> = (job: Job<Data>, signal: AbortSignal) => Promise<Handled<Data>>
+
+export interface Consumer {
+  /** Takes no further jobs; those in hand go on. Resolves at once. */
+  pause(): void
+  resume(): void
+  /**
+   * Takes no further jobs and waits for those in hand; after `deadlineMs` aborts their signal and leaves them to be
+   * taken up by the next process as if this one had died.
+   */
+  close(deadlineMs: number): Promise<void>
+}
+
+export interface QueueCounts {
+  readonly waiting: number
+  readonly active: number
+  readonly delayed: number
+}
+
+/** What *durable* means here (DESIGN §7.2). */
+export type Durability = 'process' | 'fsync' | 'replicated'
+
+/**
+ * The queues of a Sluice, on Redis or embedded. A queue is a name; queues of one worker share a Redis hash tag. Says
+ * queue semantics only: no connection, no Redis word. Every implementation passes test/conformance/queue.ts.
+ */
+export interface Queues {
+  readonly kind: 'redis' | 'embedded'
+  readonly durability: Durability
+  /** One line for people: where it is and what durable means there. */
+  readonly describe: string
+  /**
+   * Adds jobs; resolves when all are durable. Adding an id that is there already changes nothing, so repeating a call
+   * that failed is safe. On failure throws SluiceError QUEUE_AWAY; some jobs may then be in (repeat it, or count them in doubt).
+   * Fails within a second or two when the queue is away, never keeps the jobs for later.
+   */
+  add(queue: QueueName, jobs: readonly { readonly id: string; readonly data: unknown }[]): Promise<void>
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a queue holds is known to its reader only
+  consume<Data>(queue: QueueName, handler: Handler<Data>, options: { readonly concurrency: number }): Consumer
+  counts(queue: QueueName): Promise<QueueCounts>
+  /** Jobs that wait, oldest first, without taking them. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  peek<Data>(queue: QueueName, start: number, count: number): Promise<readonly StoredJob<Data>[]>
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  get<Data>(queue: QueueName, id: string): Promise<StoredJob<Data> | undefined>
+  /** Removes waiting jobs by id; says how many were there. */
+  remove(queue: QueueName, ids: readonly string[]): Promise<number>
+  /** Every worker that has a queue in the store, whether a file owns it or not. */
+  owners(): Promise<readonly string[]>
+  readonly store: Store
+  /** Resolves when the queue would take an add now; throws QUEUE_AWAY within a second when not. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface StoredJob<Data> {
+  readonly id: string
+  readonly data: Data
+  readonly at: number
+}
+
+/**
+ * `owner` is a worker's name, or `rule:<name>` for the dead letters of a rule that failed. `work`: envelopes waiting for
+ * the worker (FIFO); `failures`: what it gave up, for ingest to take; `dead`: dead letters, taken by nobody.
+ */
+export interface QueueName {
+  readonly owner: string
+  readonly part: 'work' | 'failures' | 'dead'
+}
+
+/** Small durable state of ingest, kept beside the queues. Keys are free text, values JSON. No worker's Redis user reaches it. */
+export interface Store {
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  get<Value>(key: string): Promise<Value | undefined>
+  set(key: string, value: unknown): Promise<void>
+  delete(key: string): Promise<void>
+  /**
+   * Takes the lease of a key for `ms`, or renews it if `holder` holds it already; false when another holds it. A lease
+   * that is not renewed ends by itself.
+   */
+  lease(key: string, holder: string, ms: number): Promise<boolean>
+  release(key: string, holder: string): Promise<void>
+}

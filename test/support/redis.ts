@@ -1,0 +1,25 @@
+import { freePort, type Scope, temporaryFolder } from './cleanup.ts'
+import { listening, run, type Running } from './process.ts'
+
+export interface RedisServer extends Running {
+  readonly port: number
+  readonly url: string
+  readonly folder: string
+}
+
+/**
+ * A real redis-server on a free port with its files in a temporary folder: AOF everysec and `noeviction`, as Sluice wants
+ * it. Given a `port` and `folder` it starts again on the files of one that was stopped.
+ */
+export async function startRedis(
+  scope: Scope,
+  options: { readonly port?: number; readonly folder?: string; readonly parameters?: readonly string[] } = {},
+): Promise<RedisServer> {
+  const port = options.port ?? (await freePort())
+  const folder = options.folder ?? (await temporaryFolder(scope))
+  const files = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--daemonize', 'no']
+  const safety = ['--save', '', '--appendonly', 'yes', '--maxmemory-policy', 'noeviction']
+  const running = run(scope, 'redis-server', [...files, ...safety, ...(options.parameters ?? [])])
+  await listening(port, running)
+  return { ...running, port, folder, url: `redis://127.0.0.1:${port}` }
+}
