@@ -6,8 +6,6 @@ import type { Position } from './problem.ts'
 export interface RuleDefinition {
   readonly name: string
   readonly position: Position
-  /** Where an expression starts in its file, by dotted path inside the rule (`where`, `select`, `to.0.with.messageGroupId`). */
-  readonly positions: Readonly<Record<string, Position>>
   readonly from: readonly string[]
   readonly where?: string
   readonly select?: string

@@ -1,0 +1,44 @@
+import type { Position } from './problem.ts'
+
+/** A registered device. */
+export interface Thing {
+  readonly name: string
+  readonly type?: string
+  readonly attributes: Readonly<Record<string, string>>
+  readonly groups: readonly string[]
+  /** Names of the policies attached to the thing itself. */
+  readonly policies: readonly string[]
+}
+
+/** A set of things; policies are inherited from parents (aws-security §7.5). */
+export interface ThingGroup {
+  readonly name: string
+  readonly parent?: string
+  readonly policies: readonly string[]
+}
+
+/** Who may come in, by which proof, with which policies. */
+export interface PrincipalEntry {
+  readonly name: string
+  readonly thing?: string
+  readonly policies: readonly string[]
+  readonly actsFor?: readonly string[]
+  /** SHA-256 of the token's UTF-8 bytes, 64 lower-case hex digits. */
+  readonly token?: { readonly sha256: string }
+  readonly position: Position
+}
+
+/** An AWS IoT policy document with the file it stands in; its shape has been checked by policy/. */
+export interface NamedPolicy {
+  readonly name: string
+  readonly document: unknown
+  readonly position: Position
+}
+
+/** Everything in identity/, checked: names are unique, references between entries lead somewhere. */
+export interface Directory {
+  readonly things: ReadonlyMap<string, Thing>
+  readonly groups: ReadonlyMap<string, ThingGroup>
+  readonly principals: ReadonlyMap<string, PrincipalEntry>
+  readonly policies: ReadonlyMap<string, NamedPolicy>
+}
