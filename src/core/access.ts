@@ -25,6 +25,10 @@ export interface Principal {
   readonly thing?: string
   /** Patterns (`*`, `?`) of thing names it may speak for. Absent: none but its own. */
   readonly actsFor?: readonly string[]
+  /** Whether messages on behalf of a thing need that thing's own policies too (default), or the topic alone decides. */
+  readonly trust?: 'policies' | 'topics'
+  /** What becomes of a message on behalf of a thing that is not registered; `refuse` by default. */
+  readonly unknownThings?: 'refuse' | 'allow'
 }
 
 /** What an auth method says. `absent`: nothing for me, ask the next; `refused`: shown and wrong, stop here. */
@@ -48,8 +52,13 @@ export interface Speaker {
 /** The actions of the data plane that a door asks about. */
 export type DataAction = 'iot:Connect' | 'iot:Publish' | 'iot:RetainPublish' | 'iot:Subscribe' | 'iot:Receive'
 
-/** `because` is for our log and never for the client: it names the statement, or says that none allowed. */
-export type Decision = { readonly allow: true } | { readonly allow: false; readonly because: string }
+/**
+ * `because` is for our log and never for the client: it names the statement, or says that none allowed. `reserved`: a `$`
+ * topic that is closed to clients whatever their policies.
+ */
+export type Decision =
+  | { readonly allow: true }
+  | { readonly allow: false; readonly because: string; readonly reserved?: true }
 
 /** What the doors know of identities and policies. app/ builds it from identity/ and policy/; it changes whole on reload. */
 export interface Access {
@@ -59,6 +68,8 @@ export interface Access {
   /** Whether the policies of a thing and its groups let it publish; the second of the two decisions for a message on its behalf. */
   decideForThing(thing: string, topic: string, retain: boolean): Decision
   knowsThing(thing: string): boolean
+  /** Whether a principal may speak for a thing (or client id) of that name; its own thing always. */
+  mayActFor(principal: Principal, thing: string): boolean
 }
 
 /** A message that a door hands in. */

@@ -1,0 +1,46 @@
+import { request } from 'node:http'
+import { SluiceError } from '../core/errors.ts'
+
+/** Largest answer that a command reads from the control channel; a page of dead letters stays far below. */
+const maxAnswerBytes = 64 * 1024 * 1024
+
+export interface ControlAnswer {
+  readonly status: number
+  readonly body: unknown
+}
+
+/**
+ * Speaks to a running Sluice over its control socket. Throws SluiceError NOT_RUNNING, with what to do, when nobody listens.
+ */
+export function callControl(
+  socketPath: string,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<ControlAnswer> {
+  const { promise, resolve, reject } = Promise.withResolvers<ControlAnswer>()
+  const payload = body === undefined ? undefined : JSON.stringify(body)
+  const headers =
+    payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }
+  const call = request({ socketPath, method, path, headers }, (response) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxAnswerBytes) call.destroy(new Error('the answer is too large'))
+      else chunks.push(chunk)
+    })
+    response.on('end', () => {
+      const text = Buffer.concat(chunks).toString('utf8')
+      const isJson = response.headers['content-type']?.includes('json') ?? false
+      resolve({ status: response.statusCode ?? 0, body: isJson ? (JSON.parse(text) as unknown) : text })
+    })
+  })
+  call.on('error', (error: NodeJS.ErrnoException) => {
+    const nobody = error.code === 'ENOENT' || error.code === 'ECONNREFUSED'
+    const text = `no running Sluice answers at ${socketPath}; start one with "sluice start" or "sluice ingest", or name its configuration with --config`
+    reject(nobody ? new SluiceError('NOT_RUNNING', text, { cause: error }) : error)
+  })
+  call.end(payload)
+  return promise
+}

@@ -1,0 +1,173 @@
+import { deepEqual, equal, match } from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Access, Decision, Publish, Speaker } from '../../src/core/access.ts'
+import { SluiceError } from '../../src/core/errors.ts'
+import { silent } from '../../src/core/log.ts'
+import type { Delivery, Message } from '../../src/core/message.ts'
+import { uncounted } from '../../src/core/metrics.ts'
+import type { RuleOutcome, RuleSet } from '../../src/core/rule.ts'
+import { createAccept } from '../../src/ingest/accept.ts'
+import { RateLimiter } from '../../src/ingest/limits.ts'
+
+// The collaborators are plain functions here, because what is tested is the order and the meaning of their answers; the real
+// ones meet in test/end-to-end.
+
+const no: Decision = { allow: false, because: 'no statement allows it' }
+const access: Access = {
+  authenticate: async () => ({ kind: 'absent' }),
+  decide: (_speaker, action, name) =>
+    name.startsWith('closed') || (action === 'iot:RetainPublish' && name.startsWith('fleeting')) ? no : { allow: true },
+  decideForThing: (thing) => (thing === 'mute' ? no : { allow: true }),
+  knowsThing: (thing) => thing !== 'ghost',
+  mayActFor: (principal, thing) => thing === principal.thing || principal.actsFor?.includes('*') === true,
+}
+const device: Speaker = { principal: { name: 'd-1', method: 'token', thing: 'd-1' }, protocol: 'http' }
+const gateway: Speaker = {
+  principal: { name: 'g-1', method: 'token', actsFor: ['*'] },
+  protocol: 'mqtt',
+  clientId: 'g-1',
+}
+const publish: Publish = { topic: 'a/b', payload: Buffer.from('{}'), qos: 1, retain: false }
+
+function make(outcomes: readonly RuleOutcome[] = [], fail = false) {
+  const queued: { message: Message; deliveries: readonly Delivery[] }[] = []
+  const failed: string[] = []
+  const rules: RuleSet = { hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }
+  const accept = createAccept('http', {
+    access: () => access,
+    rules: () => rules,
+    enqueue: async (message, deliveries) => {
+      if (fail) throw new SluiceError('QUEUE_AWAY')
+      queued.push({ message, deliveries })
+    },
+    keepFailed: async (_message, rule, reason) => void failed.push(`${rule}: ${reason}`),
+    limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),
+    limits: { bytes: 256, levels: 8, payload: 100 },
+    log: silent,
+    metrics: uncounted,
+    now: () => 1_000,
+  })
+  return { accept, queued, failed }
+}
+
+const delivery: Delivery = { worker: 'w', rule: 'r', action: 0 }
+
+describe('accept', () => {
+  test('hands what matched to the queue with the facts of the message, and answers its id', async () => {
+    const { accept, queued } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }])
+    const answer = await accept(device, { ...publish, id: 'order-66' })
+    deepEqual(answer, { kind: 'accepted', id: 'order-66' })
+    const expected = {
+      id: 'order-66',
+      at: 1_000,
+      topic: 'a/b',
+      payload: publish.payload,
+      qos: 1,
+      retain: false,
+      principal: 'd-1',
+      thing: 'd-1',
+    }
+    deepEqual(queued, [{ message: expected, deliveries: [delivery] }])
+  })
+
+  test('a message that nothing matches is accepted with an id of ours', async () => {
+    const { accept } = make()
+    const answer = await accept(device, publish)
+    equal(answer.kind, 'accepted')
+    match(answer.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/)
+  })
+
+  const refusals: readonly [
+    what: string,
+    speaker: Speaker,
+    publish: Partial<Publish>,
+    status: number,
+    reason: string,
+  ][] = [
+    ['a wildcard', device, { topic: 'a/+' }, 400, 'topic'],
+    ['an empty topic', device, { topic: '' }, 400, 'topic'],
+    ['NUL in the topic', device, { topic: 'a\0b' }, 400, 'topic'],
+    ['nine levels', device, { topic: '1/2/3/4/5/6/7/8/9' }, 400, 'topic'],
+    ['an id with spaces', device, { id: 'a b' }, 400, 'request'],
+    ['a large payload', device, { payload: Buffer.alloc(101) }, 413, 'size'],
+    ['a topic that no policy allows', device, { topic: 'closed/x' }, 403, 'policy'],
+    [
+      'a retained message where only publishing is allowed',
+      device,
+      { topic: 'fleeting/x', retain: true },
+      403,
+      'policy',
+    ],
+    ['another thing’s name', device, { thing: 'd-2' }, 403, 'speaking-for'],
+    ['another client id', device, { clientId: 'd-2' }, 403, 'speaking-for'],
+    ['an unregistered thing', gateway, { thing: 'ghost' }, 403, 'unknown-thing'],
+    ['a thing whose own policies say no', gateway, { thing: 'mute' }, 403, 'thing-policy'],
+  ]
+  for (const [what, speaker, part, status, reason] of refusals) {
+    test(`refuses ${what} with ${status}`, async () => {
+      const { accept, queued } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }])
+      const answer = await accept(speaker, { ...publish, ...part })
+      equal(answer.kind, 'refused')
+      deepEqual(
+        [answer.kind === 'refused' && answer.status, answer.kind === 'refused' && answer.reason],
+        [status, reason],
+      )
+      deepEqual(queued, [])
+    })
+  }
+
+  test('on behalf of a thing, the message carries the thing and not the speaker’s client id', async () => {
+    const { accept, queued } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }])
+    equal((await accept(gateway, { ...publish, thing: 'd-9' })).kind, 'accepted')
+    deepEqual(
+      [queued[0]?.message.principal, queued[0]?.message.thing, queued[0]?.message.clientId],
+      ['g-1', 'd-9', undefined],
+    )
+  })
+
+  test('an unregistered thing is let through where its speaker may bring unknown ones', async () => {
+    const { accept } = make()
+    const trusting: Speaker = { ...gateway, principal: { ...gateway.principal, unknownThings: 'allow' } }
+    equal((await accept(trusting, { ...publish, thing: 'ghost' })).kind, 'accepted')
+  })
+
+  test('with trust in topics, the thing’s own policies are not asked', async () => {
+    const { accept } = make()
+    const trusting: Speaker = { ...gateway, principal: { ...gateway.principal, trust: 'topics' } }
+    equal((await accept(trusting, { ...publish, thing: 'mute' })).kind, 'accepted')
+  })
+
+  test('over its limit a principal is asked to wait, and a bridge never is', async () => {
+    const { accept } = make()
+    for (let count = 0; count < 3; count++) equal((await accept(device, publish)).kind, 'accepted')
+    const later = await accept(device, publish)
+    deepEqual(later.kind === 'later' && [later.status, later.afterMs], [429, 334])
+    const bridge: Speaker = { ...gateway, principal: { ...gateway.principal, method: 'bridge' } }
+    for (let count = 0; count < 10; count++) equal((await accept(bridge, publish)).kind, 'accepted')
+  })
+
+  test('with the queue away the answer is 503 and nothing is kept', async () => {
+    const { accept } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }], true)
+    const later = await accept(device, publish)
+    equal(later.kind === 'later' && later.status, 503)
+  })
+
+  test('a rule that fails keeps the message in its dead letters, and the other rules go on', async () => {
+    const { accept, queued, failed } = make([
+      { kind: 'failed', rule: 'broken', reason: 'no such thing', onError: [] },
+      { kind: 'deliveries', rule: 'r', deliveries: [delivery] },
+    ])
+    equal((await accept(device, publish)).kind, 'accepted')
+    deepEqual(failed, ['broken: no such thing'])
+    equal(queued.length, 1)
+  })
+
+  test('an error action for evaluation takes the place of the dead letter', async () => {
+    const { accept, queued, failed } = make([
+      { kind: 'failed', rule: 'broken', reason: 'no such thing', onError: [delivery] },
+    ])
+    equal((await accept(device, publish)).kind, 'accepted')
+    deepEqual(failed, [])
+    deepEqual(queued[0]?.deliveries, [delivery])
+  })
+})
