@@ -10,6 +10,8 @@ export interface ControlPlane {
   /** Whether a publish would be acknowledged now, and if not, why. */
   ready(): Promise<{ readonly ready: boolean; readonly because?: string }>
   status(): Promise<unknown>
+  /** Queues that hold messages of a worker no file owns. */
+  orphans(): Promise<unknown>
   metrics(): Promise<{ readonly contentType: string; readonly page: string }>
   reload(): Promise<{ readonly problems: readonly unknown[] }>
   /** What became of a message, as far as this process has seen it; waits up to `waitMs` for a delivery. */
@@ -76,6 +78,7 @@ function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void
     return reply.type(contentType).send(page)
   })
   server.get('/status', async () => plane.status())
+  server.get('/orphans', async () => plane.orphans())
   server.get<{ Params: { id: string }; Querystring: { waitMs?: string } }>('/trace/:id', async (request) =>
     plane.trace(request.params.id, Math.min(Number(request.query.waitMs ?? 0) || 0, 60_000)),
   )

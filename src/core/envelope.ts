@@ -22,6 +22,8 @@ export interface Entry {
   readonly id: string
   /** When the message was accepted, in milliseconds since 1970; its age is counted from here. */
   readonly at: number
+  /** When it was replayed last; its age is counted from here then. Absent: never. */
+  readonly since?: number
   readonly rule: string
   readonly action: number
   readonly error?: true

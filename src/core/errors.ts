@@ -30,6 +30,15 @@ export class SluiceError extends Error {
   }
 }
 
+/** QUEUE_AWAY. `inDoubt`: something was sent before it failed, so a part may be stored and be delivered all the same. */
+export class QueueAwayError extends SluiceError {
+  readonly inDoubt: boolean
+  constructor(message: string, inDoubt: boolean, options?: ErrorOptions) {
+    super('QUEUE_AWAY', message, options)
+    this.inDoubt = inDoubt
+  }
+}
+
 /** The text of anything that was thrown: jsonata throws plain objects, some libraries throw strings. */
 export function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.message === '') return thrown.errors.map(messageOf).join('; ')

@@ -28,6 +28,10 @@ export const metricTable = {
     help: 'Messages that became dead letters, by kind of failure.',
     labels: ['owner', 'kind'],
   },
+  sluice_dead_letters_dropped_total: {
+    help: 'The oldest dead letters of a rule that failed, dropped over the bound of how many are kept.',
+    labels: ['owner'],
+  },
   sluice_bridge_connected: { help: '1 while the bridge is connected.', labels: ['bridge'] },
   sluice_bridge_sessions_lost_total: {
     help: 'Times the broker had forgotten our session: messages may be lost there.',
@@ -35,6 +39,14 @@ export const metricTable = {
   },
   sluice_bridge_in_flight: { help: 'Messages taken from the broker and not yet acknowledged.', labels: ['bridge'] },
   sluice_broker_clients: { help: 'Clients connected to the embedded broker.', labels: [] },
+  sluice_broker_connections_closed_total: {
+    help: 'Connections that the embedded broker closed by itself, by reason.',
+    labels: ['reason'],
+  },
+  sluice_broker_messages_dropped_total: {
+    help: 'Messages that the embedded broker gave up on the way in (qos0, will) or out to a subscriber, by reason.',
+    labels: ['reason'],
+  },
   sluice_queue_entries: { help: 'Jobs in a queue, by state.', labels: ['worker', 'state'] },
 } as const satisfies Readonly<Record<string, { readonly help: string; readonly labels: readonly string[] }>>
 

@@ -26,3 +26,8 @@ export class ProblemsError extends Error {
 export function formatProblem(problem: Problem): string {
   return `${problem.file}:${problem.line}:${problem.column}: ${problem.message}`
 }
+
+/** `file:line:column`, for sentences that point at another place. */
+export function formatPosition(position: Position): string {
+  return `${position.file}:${position.line}:${position.column}`
+}

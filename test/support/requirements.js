@@ -3,7 +3,12 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 
-const wanted = { 'redis-server': 'redis-server', mosquitto: 'mosquitto', 'docker-compose': 'docker-compose', openssl: 'openssl' }
+const wanted = {
+  'redis-server': 'redis-server',
+  mosquitto: 'mosquitto',
+  'docker-compose': 'docker-compose',
+  openssl: 'openssl',
+}
 const onPath = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 const missing = Object.keys(wanted).filter((program) => !onPath(program))
 if (missing.length > 0) {
@@ -11,8 +16,12 @@ if (missing.length > 0) {
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`
   const debian = existsSync('/etc/debian_version')
   if (!debian || process.getuid?.() !== 0) {
-    const how = debian ? `sudo sh -c "apt-get update && ${command}"` : `install them with your package manager: ${packages.join(', ')}`
-    console.error(`The tests talk to real servers, and these are missing: ${missing.join(', ')}.\n${debian ? 'Run' : 'Please'} ${how}`)
+    const how = debian
+      ? `sudo sh -c "apt-get update && ${command}"`
+      : `install them with your package manager: ${packages.join(', ')}`
+    console.error(
+      `The tests talk to real servers, and these are missing: ${missing.join(', ')}.\n${debian ? 'Run' : 'Please'} ${how}`,
+    )
     process.exit(1)
   }
   console.log(`Installing ${packages.join(', ')} for the tests.`)

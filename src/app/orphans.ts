@@ -1,0 +1,29 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { callControl } from '../admin/client.ts'
+import type { Config } from '../config/load.ts'
+import { silent } from '../core/log.ts'
+import { openQueues, embeddedFolder } from './queues.ts'
+import { type Orphan, orphansOf } from './status.ts'
+
+/**
+ * Queues that hold messages of a worker no file owns, as far as they can be looked at: through a running Sluice, or in the
+ * queue itself. Nothing is changed, and where neither can be reached nothing is said.
+ */
+export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
+  const running = await callControl(join(config.settings.data, 'control.sock'), 'GET', '/orphans').catch(() => undefined)
+  if (running?.status === 200) return running.body as readonly Orphan[]
+  const { url } = config.settings.queue
+  if (url === 'embedded' && !existsSync(embeddedFolder(config.settings))) return []
+  try {
+    const queues = await openQueues(config.settings, silent)
+    try {
+      await queues.ping()
+      return await orphansOf(queues, new Set(config.workers.keys()))
+    } finally {
+      await queues.close()
+    }
+  } catch {
+    return []
+  }
+}

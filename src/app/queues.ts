@@ -1,0 +1,18 @@
+import { join } from 'node:path'
+import type { SluiceSettings } from '../config/sluice-schema.ts'
+import type { Log } from '../core/log.ts'
+import type { Queues } from '../core/queue.ts'
+import { openEmbeddedQueues } from '../queue/embedded.ts'
+import { openRedisQueues } from '../queue/redis.ts'
+
+/** The folder of the embedded queue. */
+export function embeddedFolder(settings: Pick<SluiceSettings, 'data'>): string {
+  return join(settings.data, 'queue')
+}
+
+/** Opens the queue that the configuration names. Throws QUEUE_HELD, QUEUE_CORRUPT and QUEUE_UNSAFE; Redis may be away. */
+export function openQueues(settings: Pick<SluiceSettings, 'data' | 'queue'>, log: Log, role: 'ingest' | 'worker' = 'ingest'): Promise<Queues> {
+  const { url, durability, acceptLoss } = settings.queue
+  if (url === 'embedded') return openEmbeddedQueues({ folder: embeddedFolder(settings), log })
+  return openRedisQueues({ url, acceptLoss, role, log, ...(durability !== undefined && { durability }) })
+}

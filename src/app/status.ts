@@ -1,0 +1,54 @@
+import type { Queues } from '../core/queue.ts'
+
+export interface WorkerStatus {
+  readonly name: string
+  /** Envelopes, not messages. */
+  readonly waiting: number
+  readonly active: number
+  readonly delayed: number
+  readonly failures: number
+  readonly dead: number
+  /** `idle`, `running`, `blocked: …`, `in another process`, or `no file owns it`. */
+  readonly state: string
+}
+
+/** What `sluice status` shows. */
+export interface IngestStatus {
+  readonly ready: boolean
+  readonly because?: string
+  readonly queue: string
+  readonly doors: readonly string[]
+  readonly bridges: readonly { readonly name: string; readonly state: string }[]
+  readonly rules: number
+  readonly ruleSet: string
+  readonly workers: readonly WorkerStatus[]
+}
+
+/** The queues of one owner, counted. */
+export async function countOwner(queues: Queues, name: string, state: string): Promise<WorkerStatus> {
+  const [work, failures, dead] = await Promise.all([
+    queues.counts({ owner: name, part: 'work' }),
+    queues.counts({ owner: name, part: 'failures' }),
+    queues.counts({ owner: name, part: 'dead' }),
+  ])
+  const { waiting, active, delayed } = work
+  return { name, waiting, active, delayed, failures: failures.waiting + failures.active + failures.delayed, dead: dead.waiting, state }
+}
+
+export interface Orphan {
+  readonly owner: string
+  /** Envelopes in its work and failures queues. */
+  readonly messages: number
+}
+
+/** Workers that no file owns and whose queue still holds something: nothing takes it, and nothing deletes it. */
+export async function orphansOf(queues: Queues, owned: ReadonlySet<string>): Promise<readonly Orphan[]> {
+  const found: Orphan[] = []
+  for (const owner of await queues.owners()) {
+    if (owned.has(owner) || owner.startsWith('rule:')) continue
+    const { waiting, active, delayed } = await queues.counts({ owner, part: 'work' })
+    const messages = waiting + active + delayed
+    if (messages > 0) found.push({ owner, messages })
+  }
+  return found
+}

@@ -1,0 +1,96 @@
+import type { Credential } from '../core/credential.ts'
+import { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { Queues } from '../core/queue.ts'
+import type { Redactor } from '../core/redactor.ts'
+import type { WorkerDefinition } from '../core/worker.ts'
+import { createGate, type Gate } from '../delivery/gate.ts'
+import { createWorkerRunner, type WorkerRunner, type WorkerState } from '../delivery/worker-runner.ts'
+import type { Catalog } from './catalog.ts'
+import type { Tracer } from './tracer.ts'
+
+export interface WorkersOptions {
+  readonly queues: Queues
+  readonly catalog: Catalog
+  readonly redactor: Redactor
+  readonly tracer: Tracer
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+interface Running {
+  readonly definition: WorkerDefinition
+  readonly runner: WorkerRunner
+}
+
+/** The workers of one process. They may be replaced one by one while the others go on. */
+export class Workers {
+  readonly #options: WorkersOptions
+  readonly #running = new Map<string, Running>()
+  /** One for the process: which message kills it can only be told when nothing else is being sent. */
+  readonly #gate: Gate = createGate()
+
+  constructor(options: WorkersOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes the running workers those of `definitions`: starts new ones, stops those that are gone, replaces those that have
+   * changed. Queues are never touched: what a stopped worker left waits for the next.
+   */
+  async apply(definitions: Iterable<WorkerDefinition>, deadlineMs: number): Promise<void> {
+    const wanted = new Map([...definitions].map((definition) => [definition.name, definition]))
+    const leaving = [...this.#running.values()].filter(({ definition }) => !isSame(definition, wanted.get(definition.name)))
+    await Promise.all(leaving.map(({ definition, runner }) => this.#stop(definition.name, runner, deadlineMs)))
+    for (const definition of wanted.values()) if (!this.#running.has(definition.name)) this.#start(definition)
+  }
+
+  states(): ReadonlyMap<string, WorkerState> {
+    return new Map([...this.#running].map(([name, { runner }]) => [name, runner.state()]))
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    await Promise.all([...this.#running].map(([name, { runner }]) => this.#stop(name, runner, deadlineMs)))
+  }
+
+  #start(definition: WorkerDefinition): void {
+    const { catalog, tracer, queues, redactor, log, metrics } = this.#options
+    const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
+    if (forwarder === undefined) throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
+    const runner = createWorkerRunner({
+      worker: definition,
+      forwarder: tracer.traced(definition.name, forwarder),
+      queues,
+      openCredential: () => this.#openCredential(definition),
+      redactor,
+      log,
+      metrics,
+      gate: this.#gate,
+    })
+    this.#running.set(definition.name, { definition, runner })
+    runner.start()
+    log.info({ worker: definition.name, kind: definition.kind }, 'worker started')
+  }
+
+  async #stop(name: string, runner: WorkerRunner, deadlineMs: number): Promise<void> {
+    await runner.close(deadlineMs)
+    this.#running.delete(name)
+    this.#options.log.info({ worker: name }, 'worker stopped')
+  }
+
+  async #openCredential({ name, credential }: WorkerDefinition): Promise<Credential | undefined> {
+    if (credential === undefined) return undefined
+    const { catalog, log } = this.#options
+    const definition = catalog.credentials.find(({ type }) => type === credential.type)
+    if (definition === undefined) throw new SluiceError('CREDENTIAL_FAILED', `there is no credential type ${credential.type}`)
+    return (await definition.open(credential.settings, { log: log.with({ worker: name }), signal: AbortSignal.timeout(30_000) })) as Credential
+  }
+}
+
+/** Whether a worker goes on as it is. Where it stands in its file doesn't matter to it. */
+function isSame(running: WorkerDefinition, wanted: WorkerDefinition | undefined): boolean {
+  if (wanted === undefined) return false
+  const shape = ({ position: _position, ...rest }: WorkerDefinition) => JSON.stringify(rest)
+  return shape(running) === shape(wanted)
+}

@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { catalog } from '../app/catalog.ts'
+import { requireConfiguration } from '../app/configuration.ts'
+import { callControl } from '../admin/client.ts'
+import type { Config } from '../config/load.ts'
+import { SluiceError } from '../core/errors.ts'
+import { Redactor } from '../core/redactor.ts'
+
+/** The file that `--config` names, for any command of the program. */
+export function configFile(program: Command): string {
+  return program.opts<{ config: string }>().config
+}
+
+/** The configuration without any secret: for commands that only read or ask. Throws ProblemsError. */
+export function readWithoutSecrets(program: Command): Promise<Config> {
+  return requireConfiguration({ file: configFile(program), role: { kind: 'everything' }, catalog, redactor: new Redactor(), resolve: false })
+}
+
+export function controlSocket(dataFolder: string): string {
+  return join(dataFolder, 'control.sock')
+}
+
+/** Asks a running Sluice, and turns an answer that says no into an error. */
+export async function ask(program: Command, method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+  const { settings } = await readWithoutSecrets(program)
+  const answer = await callControl(controlSocket(settings.data), method, path, body)
+  if (answer.status < 400) return answer.body
+  const message = (answer.body as { message?: unknown } | null)?.message
+  throw new SluiceError('WRONG_USE', typeof message === 'string' ? message : `the running Sluice answered ${answer.status}`)
+}
+
+/** All of standard input as bytes, at most `limit`. Throws SluiceError LIMIT_EXCEEDED. */
+export async function readStandardInput(limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) throw new SluiceError('LIMIT_EXCEEDED', `standard input is larger than ${limit} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+/** The first line of a file that holds a token. Throws SluiceError WRONG_USE, and never quotes the file. */
+export async function readToken(file: string): Promise<string> {
+  const text = await readFile(resolve(file), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new SluiceError('WRONG_USE', `the token file ${file} cannot be read (${error.code ?? 'error'})`)
+  })
+  const token = text.split('\n', 1)[0]?.trim() ?? ''
+  if (token === '') throw new SluiceError('WRONG_USE', `the token file ${file} is empty`)
+  return token
+}

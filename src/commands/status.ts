@@ -1,0 +1,24 @@
+import type { Command } from 'commander'
+import type { IngestStatus } from '../app/status.ts'
+import { ask } from './context.ts'
+import { paint, printTable } from './output.ts'
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .description('what a running Sluice is doing: doors, bridges, rules, queues')
+    .option('--json', 'print one JSON document')
+    .action(async (options: { json?: true }) => {
+      const status = (await ask(program, 'GET', '/status')) as IngestStatus
+      if (options.json) return console.log(JSON.stringify(status, undefined, 2))
+      console.log(status.ready ? paint('green', 'ready') : paint('red', `not ready: ${status.because ?? 'unknown'}`))
+      console.log(`queue    ${status.queue}`)
+      for (const door of status.doors) console.log(`door     ${door}`)
+      for (const { name, state } of status.bridges) console.log(`bridge   ${name}: ${state}`)
+      console.log(`rules    ${status.rules} (set ${status.ruleSet})\n`)
+      printTable([
+        ['worker', 'waiting', 'active', 'delayed', 'failures', 'dead letters', 'state'],
+        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, state }) => [name, ...[waiting, active, delayed, failures, dead].map(String), state]),
+      ])
+    })
+}

@@ -1,0 +1,20 @@
+/** `${env:NAME}`, `${env:NAME:-default}` or `${file:path}`, taken apart. */
+export type Reference =
+  | { readonly kind: 'env'; readonly name: string; readonly fallback?: string }
+  | { readonly kind: 'file'; readonly path: string }
+
+/** Whose process this is: what may be resolved in it. */
+export type Owner = { readonly kind: 'ingest' } | { readonly kind: 'worker'; readonly name: string }
+
+/** Where a reference stands: the file (absolute; relative paths start from its folder) and to whom that part of it belongs. */
+export interface Place {
+  readonly file: string
+  /** `shared`: parts of sluice.yaml that every process needs, such as the queue's address. */
+  readonly owner: Owner | { readonly kind: 'shared' }
+}
+
+/** A value, or why there is none and what to do about it; a problem never quotes a value. */
+export type Resolved = { readonly value: string } | { readonly problem: string }
+
+/** Resolves references for the one owner it was made for; secrets/ makes it, config/ calls it. */
+export type Resolve = (reference: Reference, place: Place) => Resolved

@@ -1,0 +1,89 @@
+import type { Entry, EntryError, FailureKind } from '../core/envelope.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { DeliveryPolicy } from '../core/worker.ts'
+import { formatDuration, reasonOf, type Scrub } from './text.ts'
+
+/** What follows from an outcome, for one message. */
+export type Decision =
+  | { readonly kind: 'delivered' }
+  /** Try it again; `afterMs` is the far side's own wish. */
+  | { readonly kind: 'again'; readonly entry: Entry; readonly afterMs?: number }
+  | GivenUp
+
+export interface GivenUp {
+  readonly kind: 'failed'
+  readonly failure: FailureKind
+  readonly reason: string
+  readonly entry: Entry
+}
+
+/** Errors kept with a message: the first, which often tells the cause, and the last ones. */
+const firstErrors = 1
+const lastErrors = 9
+
+/**
+ * Decides what becomes of a message after an attempt. Pure. An answer of the far side spends an attempt; a network
+ * failure, 429, 503 and `blocked` spend none and are bounded by the age of the message alone (DESIGN §3, "attempt").
+ */
+export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, now: number, scrub: Scrub): Decision {
+  if (outcome.kind === 'delivered') return { kind: 'delivered' }
+  const answered = outcome.kind === 'rejected' || (outcome.kind === 'retry' && outcome.answered)
+  const reason = reasonOf(outcome.reason, scrub)
+  const next: Entry = {
+    ...entry,
+    attempts: entry.attempts + (answered ? 1 : 0),
+    errors: withError(entry.errors ?? [], { at: now, reason }, answered),
+  }
+  if (outcome.kind === 'rejected') return { kind: 'failed', failure: 'rejected', reason, entry: next }
+  if (answered && next.attempts >= policy.attempts) {
+    return {
+      kind: 'failed',
+      failure: 'exhausted',
+      reason: `gave up after ${next.attempts} attempts: ${reason}`,
+      entry: next,
+    }
+  }
+  if (isExpired(next, policy, now)) return expire(next, policy)
+  const afterMs = outcome.kind === 'retry' ? outcome.afterMs : undefined
+  return { kind: 'again', entry: next, ...(afterMs !== undefined && { afterMs }) }
+}
+
+/** Whether a message is too old to be tried. */
+export function isExpired(entry: Entry, policy: DeliveryPolicy, now: number): boolean {
+  return now >= expiryOf(entry, policy)
+}
+
+/** When a message is given up for its age; a replay starts the count anew. */
+export function expiryOf(entry: Entry, policy: DeliveryPolicy): number {
+  return (entry.since ?? entry.at) + policy.age
+}
+
+/** Gives up a message for its age. */
+export function expire(entry: Entry, policy: DeliveryPolicy): GivenUp {
+  const last = entry.errors?.at(-1)?.reason
+  const said = last === undefined ? '' : `; the last error was: ${last}`
+  return {
+    kind: 'failed',
+    failure: 'expired',
+    reason: `not delivered within ${formatDuration(policy.age)}${said}`,
+    entry,
+  }
+}
+
+/** Gives up a message that ended the process each time it was sent alone. */
+export function crash(entry: Entry, deaths: number, now: number): GivenUp {
+  const error = { at: now, reason: `the process ended ${deaths} times while this message alone was being sent` }
+  const errors = withError(entry.errors ?? [], error, true)
+  return { kind: 'failed', failure: 'crashed', reason: 'crashed the worker', entry: { ...entry, errors } }
+}
+
+/**
+ * Adds an error. An unanswered try that fails as the one before only moves its time: hours of `connection refused` must
+ * not push out what the far side once answered.
+ */
+function withError(errors: readonly EntryError[], error: EntryError, answered: boolean): readonly EntryError[] {
+  const repeats = !answered && errors.at(-1)?.reason === error.reason
+  const all = [...(repeats ? errors.slice(0, -1) : errors), error]
+  if (all.length <= firstErrors + lastErrors) return all
+  return [...all.slice(0, firstErrors), ...all.slice(-lastErrors)]
+}

@@ -1,0 +1,246 @@
+import type { Envelope, Failure } from '../core/envelope.ts'
+import { messageOf } from '../core/errors.ts'
+import type { AnyForwarderDefinition, Forwarder } from '../core/forwarder.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { Handled, Handler, Job, Queues } from '../core/queue.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { WorkerDefinition } from '../core/worker.ts'
+import { backoffMs } from './backoff.ts'
+import { cutBatches, prepareItems, type Prepared } from './batches.ts'
+import type { Breaker } from './breaker.ts'
+import type { Gate, Slots } from './gate.ts'
+import { isSuspicious, marked, resume } from './isolation.ts'
+import { createLedger, type Ledger } from './ledger.ts'
+import { unlessAborted } from './pause.ts'
+import { handOver, persist } from './persist.ts'
+import { createProgress } from './progress.ts'
+import { complaintAbout, isEnvelope } from './readable.ts'
+import { sendBatch } from './send.ts'
+import { reasonOf, type Scrub } from './text.ts'
+
+export interface EnvelopeHandlerContext {
+  readonly worker: WorkerDefinition
+  readonly definition: AnyForwarderDefinition
+  readonly opened: () => Promise<Forwarder>
+  readonly queues: Queues
+  readonly breaker: Breaker
+  readonly gate: Gate
+  readonly slots: Slots
+  /** Aborts what is being sent, a little before the deadline of a stop. */
+  readonly stopping: AbortSignal
+  /** Called when messages go back because nothing can be sent, with the time at which the first of them will be too old. */
+  readonly held: (expiry: number) => void
+  readonly scrub: Scrub
+  readonly settings: {
+    readonly sendTimeoutMs: number
+    readonly progressMs: number
+    /** After which an envelope that can't be read is looked at again. */
+    readonly unreadableMs: number
+    /** After which what is put back while blocked comes up again; the consumer is paused meanwhile. */
+    readonly heldMs: number
+  }
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly now: () => number
+  readonly random: () => number
+}
+
+/** Between two lines about messages given up: a far side that rejects everything must not flood the log. The metric counts each. */
+const quietMs = 1_000
+
+/** Complaints about what can't be read that are told apart; whoever writes such things must not fill our memory with them. */
+const mostComplaints = 20
+
+/** An envelope in hand. */
+interface Hand {
+  readonly job: Job<Envelope>
+  readonly envelope: Envelope
+  readonly ledger: Ledger
+  readonly signal: AbortSignal
+  /** Messages to be tried again because the far side, or the way to it, said so. */
+  retried: number
+}
+
+/**
+ * Delivers one envelope: what is delivered leaves it, what has finally failed goes to the failures queue, and the rest is
+ * put back for later. INVARIANT: an entry leaves the stored job only when it is delivered, or after its failure is durable.
+ */
+export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<Envelope> {
+  const { worker, definition, queues, breaker, gate, slots, settings, log, metrics, now } = context
+  const ledgerContext = { worker: worker.name, policy: worker.delivery, now, scrub: context.scrub }
+  const said = new Set<string>()
+  /** Messages given up since the last line about it. */
+  let unsaid = 0
+  let quietUntil = 0
+
+  return async function handle(job, jobSignal) {
+    if (!isEnvelope(job.data)) return leave(job)
+    const signal = AbortSignal.any([jobSignal, context.stopping])
+    const { envelope, start, deaths, killer } = resume(job.data, worker.name, now())
+    if (killer !== undefined) {
+      await give([killer], job, envelope.round ?? 0, jobSignal)
+      await persist(() => job.update(envelope), jobSignal, log)
+    }
+    const ledger = createLedger(envelope.entries, ledgerContext)
+    ledger.expireOld()
+    const hand: Hand = { job, envelope, ledger, signal, retried: 0 }
+    try {
+      if (isSuspicious(job) || job.data.suspect !== undefined) await sendAlone(hand, start, deaths)
+      else await sendTogether(hand)
+    } finally {
+      breaker.unused()
+    }
+    return finish(hand, jobSignal)
+  }
+
+  async function sendTogether(hand: Hand): Promise<void> {
+    const items = prepare(hand)
+    const way = items.length === 0 ? 'shut' : await openWay(hand)
+    if (way === 'shut') return
+    const [first, ...others] = cutBatches(items, definition.limits)
+    if (first === undefined) return
+    const progress = createProgress(
+      hand.job,
+      () => marked(hand.envelope, hand.ledger.undelivered()),
+      settings.progressMs,
+      log,
+    )
+    const send = (batch: readonly Prepared[], onTrial = false) =>
+      slots.run(() =>
+        gate.shared(async () => {
+          if (hand.signal.aborted || (breaker.blockage() !== undefined && !onTrial)) return
+          if (await sendOne(hand, way.forwarder, batch)) progress.noted()
+        }),
+      )
+    try {
+      const sent = send(first, way.passage === 'trial')
+      if (way.passage === 'trial') await sent
+      await Promise.all([sent, ...others.map((batch) => send(batch))])
+    } finally {
+      await progress.ended()
+    }
+  }
+
+  /** One message at a time, with nothing else being sent in this process; the mark in the stored job says which. */
+  async function sendAlone(hand: Hand, start: number, deathsAtStart: number): Promise<void> {
+    const { job, envelope, ledger, signal } = hand
+    log.warn(
+      { job: job.id, deaths: job.deaths },
+      'this envelope ended several processes; its messages are sent one at a time',
+    )
+    for (const prepared of prepare(hand)) {
+      if (prepared.index < start) continue
+      const way = await openWay(hand)
+      if (way === 'shut' || signal.aborted) return
+      const deaths = prepared.index === start ? deathsAtStart : 0
+      await gate.exclusive(async () => {
+        const mark = { index: ledger.undeliveredBefore(prepared.index), deaths }
+        await persist(() => job.update(marked(envelope, ledger.undelivered(), mark)), signal, log)
+        await sendOne(hand, way.forwarder, [prepared])
+        await persist(() => job.update(marked(envelope, ledger.undelivered())), signal, log)
+      })
+    }
+  }
+
+  /** Makes items of what is to be sent; what the forwarder's schema refuses is rejected on the spot. */
+  function prepare(hand: Hand): readonly Prepared[] {
+    const { envelope, ledger } = hand
+    const { items, unfit } = prepareItems(envelope.entries, ledger.untouched(), worker.with, definition.with)
+    for (const { index, reason } of unfit) ledger.record(index, { kind: 'rejected', reason })
+    return items
+  }
+
+  async function openWay({ signal }: Hand): Promise<'shut' | { forwarder: Forwarder; passage: 'open' | 'trial' }> {
+    if (signal.aborted) return 'shut'
+    const passage = breaker.passage()
+    if (passage === 'shut') return 'shut'
+    try {
+      return { forwarder: await unlessAborted(context.opened(), signal), passage }
+    } catch (error) {
+      if (!signal.aborted) breaker.block(reasonOf(messageOf(error), context.scrub))
+      return 'shut'
+    }
+  }
+
+  /** Sends one batch and records what came of it; says whether anything was delivered. */
+  async function sendOne(hand: Hand, forwarder: Forwarder, batch: readonly Prepared[]): Promise<boolean> {
+    const { ledger, signal } = hand
+    const items = batch.map(({ item }) => item)
+    const outcomes = await sendBatch(items, { forwarder, signal, timeoutMs: settings.sendTimeoutMs, log })
+    let delivered = 0
+    let answered = false
+    let silence: Extract<Outcome, { kind: 'retry' }> | undefined
+    let blocked: string | undefined
+    for (const [place, outcome] of outcomes.entries()) {
+      const index = batch[place]?.index
+      const unanswered = outcome.kind === 'retry' && !outcome.answered
+      // A send that we broke off says nothing about the message.
+      if (index === undefined || (unanswered && signal.aborted)) continue
+      const { kind } = ledger.record(index, outcome)
+      if (kind === 'delivered') delivered += 1
+      if (kind === 'again' && outcome.kind === 'retry') hand.retried += 1
+      if (outcome.kind === 'blocked') blocked ??= outcome.reason
+      else if (unanswered) silence ??= outcome
+      else answered = true
+    }
+    if (delivered > 0)
+      metrics.count('sluice_deliveries_total', { worker: worker.name, outcome: 'delivered' }, delivered)
+    if (blocked !== undefined) breaker.block(reasonOf(blocked, context.scrub))
+    else if (answered) breaker.answered()
+    else if (silence !== undefined) breaker.unanswered(reasonOf(silence.reason, context.scrub), silence.afterMs ?? 0)
+    return delivered > 0
+  }
+
+  async function finish(hand: Hand, jobSignal: AbortSignal): Promise<Handled<Envelope>> {
+    const { job, envelope, ledger } = hand
+    const round = envelope.round ?? 0
+    const failures = ledger.failures()
+    if (failures.length > 0) await give(failures, job, round, jobSignal)
+    const entries = ledger.rest()
+    if (entries.length === 0) return { kind: 'done' }
+    const labels = { worker: worker.name, outcome: 'retried' }
+    if (hand.retried > 0) metrics.count('sluice_deliveries_total', labels, hand.retried)
+
+    const { v, set } = envelope
+    // The very same data tells the queue that there is nothing to write.
+    const unchanged = job.data.suspect === undefined && ledger.untouched().length === envelope.entries.length
+    const data = unchanged ? job.data : marked(envelope, entries)
+    if (breaker.blockage() !== undefined) {
+      context.held(ledger.nextExpiry())
+      return { kind: 'again', data, afterMs: settings.heldMs }
+    }
+    if (hand.retried === 0) return { kind: 'again', data, afterMs: 0 }
+    const wait = Math.max(backoffMs(worker.delivery.backoff, round, context.random), ledger.wish())
+    // Never past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
+    const afterMs = Math.min(wait, Math.max(0, ledger.nextExpiry() - now()))
+    log.debug({ job: job.id, messages: entries.length, round, afterMs }, 'put back to try again')
+    return { kind: 'again', data: { v, set, entries, round: round + 1 }, afterMs }
+  }
+
+  async function give(
+    failures: readonly Failure[],
+    job: Job<Envelope>,
+    round: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await persist(() => handOver(queues, worker.name, failures, { job: job.id, round }), signal, log)
+    metrics.count('sluice_deliveries_total', { worker: worker.name, outcome: 'failed' }, failures.length)
+    unsaid += failures.length
+    const [example] = failures
+    if (example === undefined || now() < quietUntil) return
+    const { kind, reason, entry } = example
+    log.warn({ messages: unsaid, example: { traceId: entry.id, rule: entry.rule, kind, reason } }, 'given up')
+    unsaid = 0
+    quietUntil = now() + quietMs
+  }
+
+  function leave(job: Job<Envelope>): Handled<Envelope> {
+    const complaint = complaintAbout(job.data)
+    if (!said.has(complaint) && said.size < mostComplaints) {
+      said.add(complaint)
+      log.error({ job: job.id, complaint }, 'an envelope cannot be read; it is left in the queue')
+    }
+    return { kind: 'again', data: job.data, afterMs: settings.unreadableMs }
+  }
+}

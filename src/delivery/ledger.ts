@@ -1,0 +1,86 @@
+import { type Entry, envelopeVersion, type Failure } from '../core/envelope.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { DeliveryPolicy } from '../core/worker.ts'
+import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired } from './decide.ts'
+import type { Scrub } from './text.ts'
+
+/** What has become of each entry of one envelope while it is in hand. */
+export interface Ledger {
+  /** Indexes of entries of which nothing is known yet. */
+  untouched(): readonly number[]
+  record(index: number, outcome: Outcome): Decision
+  /** Gives up those that are too old. */
+  expireOld(): void
+  /** What a successor would have to do if this process died now: everything that is not delivered. */
+  undelivered(): readonly Entry[]
+  /** How many of those stand before an entry. */
+  undeliveredBefore(index: number): number
+  /** What is to be tried again: undelivered and not given up. */
+  rest(): readonly Entry[]
+  failures(): readonly Failure[]
+  /** The longest wait that a far side asked for, in milliseconds. */
+  wish(): number
+  /** When the first of the rest will be too old; infinity where there is none. */
+  nextExpiry(): number
+}
+
+export interface LedgerContext {
+  readonly worker: string
+  readonly policy: DeliveryPolicy
+  readonly now: () => number
+  readonly scrub: Scrub
+}
+
+export function createLedger(entries: readonly Entry[], { worker, policy, now, scrub }: LedgerContext): Ledger {
+  const decisions: (Decision | undefined)[] = entries.map(() => undefined)
+  /** When each was given up. */
+  const givenUpAt = new Map<number, number>()
+
+  return {
+    untouched: () => decisions.flatMap((decision, index) => (decision === undefined ? [index] : [])),
+    record(index, outcome) {
+      const entry = entries[index]
+      if (entry === undefined) throw new RangeError(`the envelope has no entry ${index}`)
+      return settle(index, decide(entry, outcome, policy, now(), scrub))
+    },
+    expireOld() {
+      for (const [index, entry] of entries.entries()) {
+        if (decisions[index] === undefined && isExpired(entry, policy, now())) settle(index, expire(entry, policy))
+      }
+    },
+    undelivered: () =>
+      entries.flatMap((entry, index) => {
+        const decision = decisions[index]
+        if (decision?.kind === 'delivered') return []
+        return [decision?.kind === 'again' ? decision.entry : entry]
+      }),
+    undeliveredBefore: (index) => decisions.slice(0, index).filter((decision) => decision?.kind !== 'delivered').length,
+    rest,
+    failures: () =>
+      decisions.flatMap((decision, index): Failure[] => {
+        if (decision?.kind !== 'failed') return []
+        return [failureOf(worker, decision, givenUpAt.get(index) ?? now())]
+      }),
+    wish: () => Math.max(0, ...decisions.map((decision) => (decision?.kind === 'again' ? (decision.afterMs ?? 0) : 0))),
+    nextExpiry: () => Math.min(...rest().map((entry) => expiryOf(entry, policy))),
+  }
+
+  function rest(): readonly Entry[] {
+    return entries.flatMap((entry, index) => {
+      const decision = decisions[index]
+      if (decision === undefined) return [entry]
+      return decision.kind === 'again' ? [decision.entry] : []
+    })
+  }
+
+  function settle(index: number, decision: Decision): Decision {
+    decisions[index] = decision
+    if (decision.kind === 'failed') givenUpAt.set(index, now())
+    return decision
+  }
+}
+
+/** What goes to the failures queue for a message that was given up. */
+export function failureOf(worker: string, { failure, reason, entry }: GivenUp, at: number): Failure {
+  return { v: envelopeVersion, worker, kind: failure, reason, at, entry }
+}
