@@ -1,6 +1,7 @@
 import type { Access, DataAction, Decision, Principal, Protocol, Speaker } from '../core/access.ts'
 import type { Directory, NamedPolicy } from '../core/directory.ts'
 import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
 import { topicMatches } from '../core/topic.ts'
 import { mayActFor } from '../identity/acts-for.ts'
 import { createAuthenticate } from '../identity/authenticate.ts'
@@ -25,6 +26,7 @@ export interface AccessOptions {
   /** Region and account in Sluice's own ARNs. */
   readonly arn: Place
   readonly log: Log
+  readonly metrics: Metrics
 }
 
 interface Attached {
@@ -33,7 +35,7 @@ interface Attached {
 }
 
 /** Identities and policies, wired: an immutable snapshot of one load of identity/. */
-export function createAccess({ directory, bridges, arn, log }: AccessOptions): Access {
+export function createAccess({ directory, bridges, arn, log, metrics }: AccessOptions): Access {
   const registry = createRegistry(directory)
   const bridgeOf = new Map(bridges.map((bridge) => [bridge.principal, bridge]))
   // Compiled on first use and kept: the registry gives the same array for the same owner as long as this snapshot lives.
@@ -50,11 +52,19 @@ export function createAccess({ directory, bridges, arn, log }: AccessOptions): A
 
   const ofBridge = new Map(
     bridges.flatMap(({ principal, policies }) =>
-      policies === undefined ? [] : [[principal, policies.map((name) => directory.policies.get(name)).filter((policy) => policy !== undefined)]],
+      policies === undefined
+        ? []
+        : [[principal, policies.map((name) => directory.policies.get(name)).filter((policy) => policy !== undefined)]],
     ),
   )
 
   function decide(speaker: Speaker, action: DataAction, name: string): Decision {
+    const decision = decided(speaker, action, name)
+    if (!decision.allow) metrics.count('sluice_decisions_denied_total', { action })
+    return decision
+  }
+
+  function decided(speaker: Speaker, action: DataAction, name: string): Decision {
     const reserved = action === 'iot:Publish' ? complainAboutReservedTopic(name) : undefined
     if (reserved !== undefined) return { allow: false, because: reserved, reserved: true }
     const bridge = bridgeOf.get(speaker.principal.name)
@@ -64,7 +74,14 @@ export function createAccess({ directory, bridges, arn, log }: AccessOptions): A
     return said(own.compiled.decide(request, contextOf(speaker)), own.policies)
   }
 
-  function contextOf({ principal, protocol, clientId, sourceIp, connectAttributes, lastWillTopic }: Speaker): PolicyContext {
+  function contextOf({
+    principal,
+    protocol,
+    clientId,
+    sourceIp,
+    connectAttributes,
+    lastWillTopic,
+  }: Speaker): PolicyContext {
     return {
       region: arn.region,
       accountId: arn.account,
@@ -106,7 +123,10 @@ export function createAccess({ directory, bridges, arn, log }: AccessOptions): A
         clientId: thing,
         ...factsOfThing(thing, 'mqtt'),
       }
-      return said(own.compiled.decide({ action: 'iot:Publish', resource: topicArn(topic, arn), retain }, context), own.policies)
+      return said(
+        own.compiled.decide({ action: 'iot:Publish', resource: topicArn(topic, arn), retain }, context),
+        own.policies,
+      )
     },
     knowsThing: (thing) => registry.thing(thing) !== undefined,
     mayActFor: (principal: Principal, thing) => mayActFor(principal, thing),
@@ -117,7 +137,10 @@ export function createAccess({ directory, bridges, arn, log }: AccessOptions): A
 function decideForOpenBridge(bridge: BridgeAccess, action: DataAction, name: string): Decision {
   const publishes = action === 'iot:Publish' || action === 'iot:RetainPublish'
   if (publishes && bridge.topics.some((filter) => topicMatches(filter, name))) return { allow: true }
-  return { allow: false, because: 'the bridge has no policies, so it may publish what it subscribes and do nothing else' }
+  return {
+    allow: false,
+    because: 'the bridge has no policies, so it may publish what it subscribes and do nothing else',
+  }
 }
 
 function said(decision: PolicyDecision, policies: readonly NamedPolicy[]): Decision {
@@ -125,9 +148,15 @@ function said(decision: PolicyDecision, policies: readonly NamedPolicy[]): Decis
   const { statement } = decision
   const policy = statement === undefined ? undefined : policies[statement.document]
   if (statement === undefined || policy === undefined) {
-    const because = policies.length === 0 ? 'no policy is attached' : `no statement of ${policies.map(({ name }) => name).join(', ')} allows it`
+    const because =
+      policies.length === 0
+        ? 'no policy is attached'
+        : `no statement of ${policies.map(({ name }) => name).join(', ')} allows it`
     return { allow: false, because }
   }
   const { file, line } = policy.position
-  return { allow: false, because: `statement ${statement.statement + 1} of policy ${policy.name} denies it (${file}:${line})` }
+  return {
+    allow: false,
+    because: `statement ${statement.statement + 1} of policy ${policy.name} denies it (${file}:${line})`,
+  }
 }

@@ -15,7 +15,12 @@ export interface ReadOptions {
 
 /** Reads the configuration with the references of exactly those whose process this is. */
 export function readConfiguration({ file, role, catalog, redactor, resolve = true }: ReadOptions): Promise<Loaded> {
-  return loadConfig({ ...catalog, file, role, ...(resolve && { resolverFor: (owner) => createResolver({ owner, redactor }) }) })
+  return loadConfig({
+    ...catalog,
+    file,
+    role,
+    ...(resolve && { resolverFor: (owner) => createResolver({ owner, redactor }) }),
+  })
 }
 
 /** As `readConfiguration`; throws ProblemsError with every problem when there is one. */

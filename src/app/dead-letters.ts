@@ -1,7 +1,6 @@
 import type { ControlPlane, DeadLetterQuery } from '../admin/control.ts'
 import type { FailureKind } from '../core/envelope.ts'
 import { SluiceError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import type { Queues } from '../core/queue.ts'
 import type { RuleSet } from '../core/rule.ts'
@@ -13,15 +12,19 @@ export interface DeadLettersOptions {
   readonly workers: () => readonly string[]
   readonly rules: () => RuleSet
   readonly enqueue: (message: Message, deliveries: readonly Delivery[], set: string) => Promise<void>
-  readonly log: Log
 }
 
 const kinds: readonly FailureKind[] = ['rejected', 'exhausted', 'expired', 'crashed', 'evaluation']
 
 /** What the control channel offers for dead letters. */
-export function createDeadLetters({ queues, workers, rules, enqueue, log }: DeadLettersOptions): ControlPlane['deadLetters'] {
-  const reader = createDeadLetterReader({ queues, log })
-  const operator = createDeadLetterOperator({ queues, reader, workers, rerun, log })
+export function createDeadLetters({
+  queues,
+  workers,
+  rules,
+  enqueue,
+}: DeadLettersOptions): ControlPlane['deadLetters'] {
+  const reader = createDeadLetterReader(queues)
+  const operator = createDeadLetterOperator({ queues, reader, workers, rerun })
 
   /** A message on which a rule had failed, through that rule as it is now. The other rules have had it already. */
   async function rerun(message: Message, rule: string) {
@@ -54,6 +57,11 @@ function selectionOf(query: DeadLetterQuery): DeadLetterSelection {
 
 function filterOf({ worker, rule, kind }: DeadLetterQuery): DeadLetterFilter {
   const known = kinds.find((name) => name === kind)
-  if (kind !== undefined && known === undefined) throw new SluiceError('WRONG_USE', `there is no kind "${kind}"; kinds are ${kinds.join(', ')}`)
-  return { ...(worker !== undefined && { owner: worker }), ...(rule !== undefined && { rule }), ...(known !== undefined && { kind: known }) }
+  if (kind !== undefined && known === undefined)
+    throw new SluiceError('WRONG_USE', `there is no kind "${kind}"; kinds are ${kinds.join(', ')}`)
+  return {
+    ...(worker !== undefined && { owner: worker }),
+    ...(rule !== undefined && { rule }),
+    ...(known !== undefined && { kind: known }),
+  }
 }

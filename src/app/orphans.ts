@@ -11,7 +11,9 @@ import { type Orphan, orphansOf } from './status.ts'
  * queue itself. Nothing is changed, and where neither can be reached nothing is said.
  */
 export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
-  const running = await callControl(join(config.settings.data, 'control.sock'), 'GET', '/orphans').catch(() => undefined)
+  const running = await callControl(join(config.settings.data, 'control.sock'), 'GET', '/orphans').catch(
+    () => undefined,
+  )
   if (running?.status === 200) return running.body as readonly Orphan[]
   const { url } = config.settings.queue
   if (url === 'embedded' && !existsSync(embeddedFolder(config.settings))) return []

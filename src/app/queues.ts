@@ -11,7 +11,11 @@ export function embeddedFolder(settings: Pick<SluiceSettings, 'data'>): string {
 }
 
 /** Opens the queue that the configuration names. Throws QUEUE_HELD, QUEUE_CORRUPT and QUEUE_UNSAFE; Redis may be away. */
-export function openQueues(settings: Pick<SluiceSettings, 'data' | 'queue'>, log: Log, role: 'ingest' | 'worker' = 'ingest'): Promise<Queues> {
+export function openQueues(
+  settings: Pick<SluiceSettings, 'data' | 'queue'>,
+  log: Log,
+  role: 'ingest' | 'worker' = 'ingest',
+): Promise<Queues> {
   const { url, durability, acceptLoss } = settings.queue
   if (url === 'embedded') return openEmbeddedQueues({ folder: embeddedFolder(settings), log })
   return openRedisQueues({ url, acceptLoss, role, log, ...(durability !== undefined && { durability }) })

@@ -19,7 +19,10 @@ export function createReadiness(queues: Queues): () => Promise<Readiness> {
     asked = now
     answer = queues.ping().then(
       () => ({ ready: true }),
-      (error: unknown) => ({ ready: false, because: error instanceof SluiceError ? error.message : 'the queue does not answer' }),
+      (error: unknown) => ({
+        ready: false,
+        because: error instanceof SluiceError ? error.message : 'the queue does not answer',
+      }),
     )
     return answer
   }

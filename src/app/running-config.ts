@@ -43,8 +43,14 @@ export class RunningConfig {
   /** Watches the folders and SIGHUP until `close`. */
   watch(): void {
     const { rules, workers, identity } = this.#current.settings
-    const again = () => this.reload().then(() => undefined, (error: unknown) => this.#log.error({ error: messageOf(error) }, 'reload failed'))
-    void watchFolders([rules, workers, identity], again, this.#stop.signal, { onError: (error) => this.#log.warn({ error }, 'folders are no longer watched') })
+    const again = () =>
+      this.reload().then(
+        () => undefined,
+        (error: unknown) => this.#log.error({ error: messageOf(error) }, 'reload failed'),
+      )
+    void watchFolders([rules, workers, identity], again, this.#stop.signal, {
+      onError: (error) => this.#log.warn({ error }, 'folders are no longer watched'),
+    })
     const onHangup = () => void again()
     process.on('SIGHUP', onHangup)
     this.#stop.signal.addEventListener('abort', () => process.off('SIGHUP', onHangup))
@@ -57,7 +63,10 @@ export class RunningConfig {
   async #reload(): Promise<readonly Problem[]> {
     const { problems, config } = await this.#read()
     if (config === undefined) {
-      this.#log.error({ problems: problems.map(formatProblem) }, 'the changed configuration has problems; the running one goes on')
+      this.#log.error(
+        { problems: problems.map(formatProblem) },
+        'the changed configuration has problems; the running one goes on',
+      )
       return problems
     }
     const restart = JSON.stringify(config.settings) !== JSON.stringify(this.#current.settings)

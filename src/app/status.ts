@@ -32,7 +32,15 @@ export async function countOwner(queues: Queues, name: string, state: string): P
     queues.counts({ owner: name, part: 'dead' }),
   ])
   const { waiting, active, delayed } = work
-  return { name, waiting, active, delayed, failures: failures.waiting + failures.active + failures.delayed, dead: dead.waiting, state }
+  return {
+    name,
+    waiting,
+    active,
+    delayed,
+    failures: failures.waiting + failures.active + failures.delayed,
+    dead: dead.waiting,
+    state,
+  }
 }
 
 export interface Orphan {

@@ -49,7 +49,8 @@ export class Tracer {
     for (;;) {
       const found = this.#ring.filter(({ trace }) => trace.id === id)
       const left = end - performance.now()
-      if (found.length > 0 || left <= 0) return found.map(({ item, trace }) => ({ ...trace, preview: previewOf(item.payload) }))
+      if (found.length > 0 || left <= 0)
+        return found.map(({ item, trace }) => ({ ...trace, preview: previewOf(item.payload) }))
       await this.#answer(left)
     }
   }

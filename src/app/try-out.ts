@@ -37,7 +37,10 @@ export async function makeTryOutIdentity(config: Config, log: Log): Promise<bool
     await writeFile(join(settings.identity, `${name}.yaml`), `${yaml}${policy}`, { flag: 'wx' })
     return true
   } catch (error) {
-    log.warn({ error: messageOf(error) }, 'no identity to try out with could be made; make one with "sluice identity new"')
+    log.warn(
+      { error: messageOf(error) },
+      'no identity to try out with could be made; make one with "sluice identity new"',
+    )
     return false
   }
 }

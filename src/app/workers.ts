@@ -41,7 +41,9 @@ export class Workers {
    */
   async apply(definitions: Iterable<WorkerDefinition>, deadlineMs: number): Promise<void> {
     const wanted = new Map([...definitions].map((definition) => [definition.name, definition]))
-    const leaving = [...this.#running.values()].filter(({ definition }) => !isSame(definition, wanted.get(definition.name)))
+    const leaving = [...this.#running.values()].filter(
+      ({ definition }) => !isSame(definition, wanted.get(definition.name)),
+    )
     await Promise.all(leaving.map(({ definition, runner }) => this.#stop(definition.name, runner, deadlineMs)))
     for (const definition of wanted.values()) if (!this.#running.has(definition.name)) this.#start(definition)
   }
@@ -57,7 +59,8 @@ export class Workers {
   #start(definition: WorkerDefinition): void {
     const { catalog, tracer, queues, redactor, log, metrics } = this.#options
     const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
-    if (forwarder === undefined) throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
+    if (forwarder === undefined)
+      throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
     const runner = createWorkerRunner({
       worker: definition,
       forwarder: tracer.traced(definition.name, forwarder),
@@ -83,8 +86,12 @@ export class Workers {
     if (credential === undefined) return undefined
     const { catalog, log } = this.#options
     const definition = catalog.credentials.find(({ type }) => type === credential.type)
-    if (definition === undefined) throw new SluiceError('CREDENTIAL_FAILED', `there is no credential type ${credential.type}`)
-    return (await definition.open(credential.settings, { log: log.with({ worker: name }), signal: AbortSignal.timeout(30_000) })) as Credential
+    if (definition === undefined)
+      throw new SluiceError('CREDENTIAL_FAILED', `there is no credential type ${credential.type}`)
+    return (await definition.open(credential.settings, {
+      log: log.with({ worker: name }),
+      signal: AbortSignal.timeout(30_000),
+    })) as Credential
   }
 }
 

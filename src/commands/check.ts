@@ -15,7 +15,13 @@ export function addCheck(program: Command): void {
     .action(async (options: { json?: true; skipReferences?: true }) => {
       const role = { kind: 'everything' } as const
       const file = configFile(program)
-      const { problems, config } = await readConfiguration({ file, role, catalog, redactor: new Redactor(), resolve: !options.skipReferences })
+      const { problems, config } = await readConfiguration({
+        file,
+        role,
+        catalog,
+        redactor: new Redactor(),
+        resolve: !options.skipReferences,
+      })
       if (config === undefined) {
         printProblems(problems, { json: options.json ?? false })
         process.exitCode = 1
@@ -28,7 +34,12 @@ export function addCheck(program: Command): void {
         return
       }
       for (const { owner, messages } of orphans) {
-        console.log(paint('yellow', `the queue of "${owner}" holds ${messages} envelopes and no file in workers/ owns it; add the file again, or purge it`))
+        console.log(
+          paint(
+            'yellow',
+            `the queue of "${owner}" holds ${messages} envelopes and no file in workers/ owns it; add the file again, or purge it`,
+          ),
+        )
       }
       const counts = `${rules.length} rules, ${workers.size} workers, ${directory.principals.size} principals, ${directory.policies.size} policies`
       console.log(`${paint('green', 'fine')}: ${counts}`)

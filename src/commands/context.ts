@@ -15,7 +15,26 @@ export function configFile(program: Command): string {
 
 /** The configuration without any secret: for commands that only read or ask. Throws ProblemsError. */
 export function readWithoutSecrets(program: Command): Promise<Config> {
-  return requireConfiguration({ file: configFile(program), role: { kind: 'everything' }, catalog, redactor: new Redactor(), resolve: false })
+  return requireConfiguration({
+    file: configFile(program),
+    role: { kind: 'everything' },
+    catalog,
+    redactor: new Redactor(),
+    resolve: false,
+  })
+}
+
+/** The data folder alone, from sluice.yaml alone: for a container that has no other file. */
+export async function dataFolder(program: Command): Promise<string> {
+  const role = { kind: 'workers', names: [] } as const
+  const { settings } = await requireConfiguration({
+    file: configFile(program),
+    role,
+    catalog,
+    redactor: new Redactor(),
+    resolve: false,
+  })
+  return settings.data
 }
 
 export function controlSocket(dataFolder: string): string {
@@ -28,7 +47,10 @@ export async function ask(program: Command, method: 'GET' | 'POST', path: string
   const answer = await callControl(controlSocket(settings.data), method, path, body)
   if (answer.status < 400) return answer.body
   const message = (answer.body as { message?: unknown } | null)?.message
-  throw new SluiceError('WRONG_USE', typeof message === 'string' ? message : `the running Sluice answered ${answer.status}`)
+  throw new SluiceError(
+    'WRONG_USE',
+    typeof message === 'string' ? message : `the running Sluice answered ${answer.status}`,
+  )
 }
 
 /** All of standard input as bytes, at most `limit`. Throws SluiceError LIMIT_EXCEEDED. */

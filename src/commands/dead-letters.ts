@@ -22,15 +22,28 @@ interface Row {
 }
 
 export function addDeadLetters(program: Command): void {
-  const letters = program.command('dead-letters').description('what was not delivered: list, explain, put back, throw away')
+  const letters = program
+    .command('dead-letters')
+    .description('what was not delivered: list, explain, put back, throw away')
 
   filtered(letters.command('ls').description('list dead letters, oldest first'))
     .option('--json', 'print one JSON document')
     .action(async (options: Filter & { json?: true }) => {
-      const list = (await ask(program, 'GET', `/dead-letters?${new URLSearchParams(queryOf(options))}`)) as { letters: readonly Row[]; more: boolean }
+      const list = (await ask(program, 'GET', `/dead-letters?${new URLSearchParams(queryOf(options))}`)) as {
+        letters: readonly Row[]
+        more: boolean
+      }
       if (options.json) return console.log(JSON.stringify(list, undefined, 2))
       if (list.letters.length === 0) return console.log('no dead letters')
-      const rows = list.letters.map(({ id, owner, kind, rule, topic, at, reason }) => [id, owner, rule, kind, new Date(at).toISOString(), topic, oneLine(reason)])
+      const rows = list.letters.map(({ id, owner, kind, rule, topic, at, reason }) => [
+        id,
+        owner,
+        rule,
+        kind,
+        new Date(at).toISOString(),
+        topic,
+        oneLine(reason),
+      ])
       printTable([['id', 'owner', 'rule', 'kind', 'given up', 'topic', 'reason'], ...rows])
       if (list.more) console.log('there are more: raise --limit, or filter')
     })
@@ -67,7 +80,12 @@ function filtered(command: Command): Command {
 }
 
 function queryOf({ worker, rule, kind, limit }: Filter): Record<string, string> {
-  return { limit, ...(worker !== undefined && { worker }), ...(rule !== undefined && { rule }), ...(kind !== undefined && { kind }) }
+  return {
+    limit,
+    ...(worker !== undefined && { worker }),
+    ...(rule !== undefined && { rule }),
+    ...(kind !== undefined && { kind }),
+  }
 }
 
 /** Errors of far sides hold anything; a table has one line each. */

@@ -30,7 +30,10 @@ export function addIdentity(program: Command): void {
         throw new SluiceError('WRONG_USE', `${file} cannot be written (${error.code ?? 'error'}); nothing was made`)
       })
       if (options.json) return console.log(JSON.stringify({ name, token, file }))
-      console.log(`${relative(process.cwd(), file)} holds the principal ${name}. Its token, shown this once:\n\n  ${token}\n`)
-      if (options.policy.length === 0) console.log('It has no policy of its own yet, so it may do nothing: add one, or use --policy.')
+      console.log(
+        `${relative(process.cwd(), file)} holds the principal ${name}. Its token, shown this once:\n\n  ${token}\n`,
+      )
+      if (options.policy.length === 0)
+        console.log('It has no policy of its own yet, so it may do nothing: add one, or use --policy.')
     })
 }

@@ -3,6 +3,7 @@ import { addCheck } from './check.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addEval } from './eval.ts'
 import { addExplain } from './explain.ts'
+import { addHealth } from './health.ts'
 import { addIdentity } from './identity.ts'
 import { addPublish } from './publish.ts'
 import { addReload } from './reload.ts'
@@ -21,5 +22,6 @@ export const commands: readonly ((program: Command) => void)[] = [
   addDeadLetters,
   addIdentity,
   addStatus,
+  addHealth,
   addReload,
 ]

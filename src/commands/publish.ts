@@ -35,7 +35,11 @@ export function addPublish(program: Command): void {
       const { settings } = await readWithoutSecrets(program)
       const token = await readToken(options.tokenFile ?? join(settings.data, tryOutTokenFile))
       const http = settings.listen.http
-      const base = options.url ?? (http === undefined ? undefined : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${http.port}`)
+      const base =
+        options.url ??
+        (http === undefined
+          ? undefined
+          : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${http.port}`)
       if (base === undefined) throw new SluiceError('WRONG_USE', 'sluice.yaml has no listen.http; say --url')
       const body = payload === undefined ? await readStandardInput(maxInput) : Buffer.from(payload)
       const id = await post(base, token, topic, body, options)
@@ -43,17 +47,30 @@ export function addPublish(program: Command): void {
       if (options.json) return console.log(JSON.stringify({ traceId: id, deliveries: answers }, undefined, 2))
       console.log(`${paint('green', 'accepted')}, durable: ${id}`)
       for (const answer of answers) console.log(lineOf(answer))
-      if (answers.length === 0) console.log('no worker of that process has answered for it: no rule took it, or its workers run elsewhere (see their logs)')
+      if (answers.length === 0)
+        console.log(
+          'no worker of that process has answered for it: no rule took it, or its workers run elsewhere (see their logs)',
+        )
     })
 }
 
 async function post(base: string, token: string, topic: string, body: Buffer, options: Options): Promise<string> {
   const path = topic.split('/').map(encodeURIComponent).join('/')
   const query = new URLSearchParams({ qos: options.qos, ...(options.retain && { retain: 'true' }) })
-  const headers = { authorization: `Bearer ${token}`, ...(options.id !== undefined && { 'idempotency-key': options.id }) }
-  const response = await fetch(`${base}/topics/${path}?${query}`, { method: 'POST', headers, body: new Uint8Array(body) }).catch((error: unknown) => {
+  const headers = {
+    authorization: `Bearer ${token}`,
+    ...(options.id !== undefined && { 'idempotency-key': options.id }),
+  }
+  const response = await fetch(`${base}/topics/${path}?${query}`, {
+    method: 'POST',
+    headers,
+    body: new Uint8Array(body),
+  }).catch((error: unknown) => {
     const cause = error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error)
-    throw new SluiceError('NOT_RUNNING', `nobody answers at ${base} (${cause}); start Sluice with "npm start", or say --url`)
+    throw new SluiceError(
+      'NOT_RUNNING',
+      `nobody answers at ${base} (${cause}); start Sluice with "npm start", or say --url`,
+    )
   })
   const answer = (await response.json().catch(() => ({}))) as { message?: string; traceId?: string }
   if (response.status !== 200 || answer.traceId === undefined) {
@@ -75,5 +92,7 @@ async function traces(program: Command, id: string, waitMs: number): Promise<rea
 
 function lineOf({ worker, kind, rule, outcome, reason, preview }: Trace): string {
   const head = `  ${paint('cyan', worker)} (${kind}), by rule ${rule}: `
-  return outcome === 'delivered' ? `${head}${paint('green', 'delivered')} ${preview}` : `${head}${paint('red', outcome)} ${reason ?? ''}`
+  return outcome === 'delivered'
+    ? `${head}${paint('green', 'delivered')} ${preview}`
+    : `${head}${paint('red', outcome)} ${reason ?? ''}`
 }

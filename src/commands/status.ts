@@ -18,7 +18,11 @@ export function addStatus(program: Command): void {
       console.log(`rules    ${status.rules} (set ${status.ruleSet})\n`)
       printTable([
         ['worker', 'waiting', 'active', 'delayed', 'failures', 'dead letters', 'state'],
-        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, state }) => [name, ...[waiting, active, delayed, failures, dead].map(String), state]),
+        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, state }) => [
+          name,
+          ...[waiting, active, delayed, failures, dead].map(String),
+          state,
+        ]),
       ])
     })
 }

@@ -1,5 +1,5 @@
 import type { Accept, Accepted, Access, Publish, RefusalReason, Speaker } from '../core/access.ts'
-import { SluiceError, messageOf } from '../core/errors.ts'
+import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import { isPublisherId, newId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
@@ -57,6 +57,7 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
     try {
       await route(message, rules)
     } catch (error) {
+      if (error instanceof QueueAwayError && error.inDoubt) metrics.count('sluice_messages_in_doubt_total', { door })
       if (!(error instanceof SluiceError)) options.log.error({ traceId: id, error: messageOf(error) }, 'accept failed')
       return defer(id, 503, awayMs, 'the queue cannot take messages now')
     }

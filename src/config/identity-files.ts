@@ -1,0 +1,159 @@
+import { basename, dirname, extname, join } from 'node:path'
+import type { z } from 'zod'
+import type { Directory } from '../core/directory.ts'
+import { type Position, type Problem, formatPosition } from '../core/problem.ts'
+import type { Resolve } from '../core/reference.ts'
+import { displayName, listFiles, readYaml } from './files.ts'
+import { type Gathered, type Kind, type Placed, directoryOf, nothingGathered, nouns } from './identity-entries.ts'
+import { crossProblems } from './identity-links.ts'
+import { groupSchema, identityFileSchema, policyName, principalSchema, thingSchema } from './identity-schema.ts'
+import { type Path, dotted } from './path.ts'
+import { substituteReferences } from './references.ts'
+import { checkSchema } from './schema-problems.ts'
+import { type YamlFile, valueAt } from './yaml.ts'
+
+/** What policy/ finds in a policy document; `path` is dotted and starts at the document. */
+export interface PolicyComplaint {
+  readonly path: string
+  readonly message: string
+}
+
+export interface IdentityFilesOptions {
+  /** Absolute. */
+  readonly folder: string
+  readonly cwd: string
+  /** Ingest's resolver. Left out: references stay open. */
+  readonly resolve?: Resolve | undefined
+  readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+}
+
+export interface IdentityFiles {
+  readonly problems: readonly Problem[]
+  readonly directory: Directory
+  readonly missing: boolean
+}
+
+/** Reads identity/ with all folders in it. Files in identity/policies/ are policy documents named by their file. */
+export async function readIdentityFiles(options: IdentityFilesOptions): Promise<IdentityFiles> {
+  const paths = await listFiles(options.folder, ['.yaml', '.yml', '.json'], 8)
+  const problems: Problem[] = []
+  const gathered = nothingGathered()
+  const documents = join(options.folder, 'policies')
+  for (const path of paths ?? []) {
+    const isDocument = dirname(path) === documents
+    if (!isDocument && extname(path) === '.json') continue
+    const place = { file: path, owner: { kind: 'ingest' } } as const
+    // A policy document decides who may do what: it is read as it stands.
+    const substitute = substituteReferences(options.resolve, (at) =>
+      isDocument || at[0] === 'policies' ? undefined : place,
+    )
+    const { file, problems: unreadable } = await readYaml(path, displayName(path, options.cwd), substitute)
+    problems.push(...unreadable)
+    if (file === undefined) {
+      if (isDocument) gathered.faulty.policies.add(basename(path, extname(path)))
+      else gathered.incomplete = true
+      continue
+    }
+    problems.push(...(isDocument ? gatherDocument(file, gathered, options) : gatherFile(file, gathered, options)))
+  }
+  problems.push(...crossProblems(gathered))
+  return { problems, directory: directoryOf(gathered), missing: paths === undefined }
+}
+
+function gatherDocument(file: YamlFile, gathered: Gathered, options: IdentityFilesOptions): Problem[] {
+  return gatherPolicy(file, [], basename(file.path, extname(file.path)), gathered, options)
+}
+
+function gatherFile(file: YamlFile, gathered: Gathered, options: IdentityFilesOptions): Problem[] {
+  if (file.value === null) return []
+  const outline = checkSchema(file, identityFileSchema, file.value)
+  const problems = [...outline.problems]
+  const into = <K extends Kind>(kind: K) => ({ kind, entries: gathered[kind], faulty: gathered.faulty[kind] })
+  const each = (kind: Kind, use: (path: Path, value: unknown) => readonly Problem[]) => {
+    const list = valueAt(file.value, [kind])
+    if (Array.isArray(list)) for (const [index, value] of list.entries()) problems.push(...use([kind, index], value))
+  }
+  each('things', (path, value) =>
+    gather({ ...into('things'), file, path, value, schema: thingSchema, make: (thing) => thing }),
+  )
+  each('groups', (path, value) =>
+    gather({ ...into('groups'), file, path, value, schema: groupSchema, make: (group) => group }),
+  )
+  each('principals', (path, value) => {
+    const make = (entry: z.output<typeof principalSchema>) => ({ ...entry, position: file.position([...path, 'name']) })
+    return gather({ ...into('principals'), file, path, value, schema: principalSchema, make })
+  })
+  const policies = valueAt(file.value, ['policies'])
+  if (typeof policies !== 'object' || policies === null || Array.isArray(policies)) return problems
+  for (const name of Object.keys(policies))
+    problems.push(...gatherPolicy(file, ['policies', name], name, gathered, options))
+  return problems
+}
+
+interface Entry<Schema extends z.ZodType, Value> {
+  readonly kind: Kind
+  readonly entries: Map<string, Placed<Value>>
+  readonly faulty: Set<string>
+  readonly file: YamlFile
+  readonly path: Path
+  readonly value: unknown
+  readonly schema: Schema
+  readonly make: (value: z.output<Schema>) => Value
+}
+
+function gather<Schema extends z.ZodType, Value>(entry: Entry<Schema, Value>): readonly Problem[] {
+  const { kind, entries, faulty, file, path } = entry
+  const checked = checkSchema(file, entry.schema, entry.value, { base: path })
+  const name = valueAt(entry.value, ['name'])
+  if (typeof name !== 'string') return checked.problems
+  const earlier = entries.get(name)
+  if (!checked.ok) faulty.add(name)
+  else if (earlier === undefined) entries.set(name, { value: entry.make(checked.value), file, path })
+  if (earlier === undefined) return checked.problems
+  return [...checked.problems, alreadyAt(file, [...path, 'name'], nouns[kind], name, placeOf(earlier))]
+}
+
+function gatherPolicy(
+  file: YamlFile,
+  path: Path,
+  name: string,
+  gathered: Gathered,
+  options: IdentityFilesOptions,
+): Problem[] {
+  const problems: Problem[] = []
+  const position = file.keyPosition(path)
+  if (!policyName.safeParse(name).success) {
+    problems.push(
+      file.problem(
+        path,
+        `"${name}" is no name of a policy: it has 1 to 128 letters, digits or any of _ + = , . @ -`,
+        position,
+      ),
+    )
+  }
+  const earlier = gathered.policies.get(name)
+  if (earlier !== undefined) problems.push(alreadyAt(file, path, 'policy', name, earlier.value.position))
+  else gathered.policies.set(name, { value: { name, document: valueAt(file.value, path), position }, file, path })
+  for (const { path: inner, message } of options.examinePolicyDocument?.(valueAt(file.value, path)) ?? []) {
+    const at = file.pathOf(inner, path)
+    problems.push(file.problem(at, at.length === 0 ? message : `${dotted(at)}: ${message}`))
+  }
+  return problems
+}
+
+function alreadyAt(file: YamlFile, path: Path, noun: string, name: string, position: Position): Problem {
+  return file.problem(
+    path,
+    `a ${noun} named "${name}" is already at ${formatPosition(position)}`,
+    positionOf(file, path),
+  )
+}
+
+/** A name is a value in lists and a key in `policies`. */
+function positionOf(file: YamlFile, path: Path): Position {
+  return path.at(-1) === 'name' ? file.position(path) : file.keyPosition(path)
+}
+
+function placeOf({ file, path }: Placed<unknown>): Position {
+  return file.position([...path, 'name'])
+}

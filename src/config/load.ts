@@ -1,0 +1,162 @@
+import { resolve as resolvePath } from 'node:path'
+import type { Directory } from '../core/directory.ts'
+import type { AnyCredentialDefinition, AnyForwarderDefinition } from '../core/forwarder.ts'
+import type { Problem } from '../core/problem.ts'
+import type { Owner, Resolve } from '../core/reference.ts'
+import type { RuleDefinition } from '../core/rule.ts'
+import type { WorkerDefinition } from '../core/worker.ts'
+import { displayName } from './files.ts'
+import { nothingGathered, directoryOf } from './identity-entries.ts'
+import { type IdentityFiles, type PolicyComplaint, readIdentityFiles } from './identity-files.ts'
+import { suggestion } from './nearest.ts'
+import { type RuleComplaint, type RuleFiles, readRuleFiles } from './rule-files.ts'
+import { type ConfigFolder, type SluiceFile, type TemplateComplaint, readSluiceFile } from './sluice-file.ts'
+import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
+import { readWorkerFiles } from './worker-files.ts'
+
+/**
+ * What a process is, which decides what it reads and whose references it resolves.
+ * - `everything`: all files, every reference for its owner (check, and start in one process).
+ * - `ingest`: all files; references of workers stay open, so `settings` and `credential` of workers are not given.
+ * - `workers`: sluice.yaml without doors, and the files of these workers; no rules, no identities.
+ */
+export type Role =
+  | { readonly kind: 'everything' }
+  | { readonly kind: 'ingest' }
+  | { readonly kind: 'workers'; readonly names: readonly string[] }
+
+export interface LoadOptions {
+  /** The path of sluice.yaml. */
+  readonly file: string
+  readonly role: Role
+  /** Makes a resolver for an owner (secrets/). Left out: nothing is resolved, and nothing is said about such values. */
+  readonly resolverFor?: ((owner: Owner) => Resolve) | undefined
+  /** Kinds and credential types. Left out (ingest doesn't load them): workers and `with` are checked in outline only. */
+  readonly forwarders?: readonly AnyForwarderDefinition[] | undefined
+  readonly credentials?: readonly AnyCredentialDefinition[] | undefined
+  /** rules/: whether expressions and templates of a rule parse. */
+  readonly examineRule?: ((rule: RuleDefinition) => readonly RuleComplaint[]) | undefined
+  /** rules/: whether a template of a bridge (`thing`, `id`) parses. */
+  readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
+  /** policy/: whether a document is a policy. */
+  readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+  /** Where relative paths start and what problems are shown relative to; the process' own by default. */
+  readonly cwd?: string
+}
+
+/** The whole configuration, checked. */
+export interface Config {
+  /** Absolute path of sluice.yaml. */
+  readonly file: string
+  readonly settings: SluiceSettings
+  readonly rules: readonly RuleDefinition[]
+  readonly workers: ReadonlyMap<string, WorkerDefinition>
+  readonly directory: Directory
+}
+
+/** `config` is there exactly when there are no problems. Problems are in the order of files and lines. */
+export interface Loaded {
+  readonly problems: readonly Problem[]
+  readonly config?: Config
+}
+
+/** Reads and checks every file of the configuration that the role needs, all problems at once. Changes nothing. */
+export async function loadConfig(options: LoadOptions): Promise<Loaded> {
+  const { role, resolverFor } = options
+  const cwd = options.cwd ?? process.cwd()
+  const path = resolvePath(cwd, options.file)
+  const resolve = resolverFor?.(ownerOf(role))
+  const sluice = await readSluiceFile({
+    path,
+    name: displayName(path, cwd),
+    resolve,
+    withDoors: role.kind !== 'workers',
+    examineTemplate: options.examineTemplate,
+  })
+  // Without a readable sluice.yaml nobody knows where the other files are.
+  if (sluice.folders === undefined) return { problems: sluice.problems }
+
+  const { folders } = sluice
+  const workers = await readWorkerFiles({
+    folder: folders.workers.path,
+    cwd,
+    forwarders: options.forwarders,
+    credentials: options.credentials,
+    resolverFor:
+      role.kind === 'ingest' || resolverFor === undefined ? undefined : (name) => resolverFor({ kind: 'worker', name }),
+    only: role.kind === 'workers' ? role.names : undefined,
+  })
+  const ingest = role.kind !== 'workers'
+  const identity = ingest
+    ? await readIdentityFiles({
+        folder: folders.identity.path,
+        cwd,
+        resolve,
+        examinePolicyDocument: options.examinePolicyDocument,
+      })
+    : noIdentity
+  const rules = ingest
+    ? await readRuleFiles({
+        folder: folders.rules.path,
+        cwd,
+        // A problem in sluice.yaml must not hide those in rules/, so its defaults stand in for it.
+        limits: (sluice.settings ?? sluiceSchema.parse({})).limits,
+        workers: workers.workers,
+        workerNames: workers.names,
+        forwarders: options.forwarders,
+        examineRule: options.examineRule,
+      })
+    : noRules
+
+  const problems = [
+    ...sluice.problems,
+    ...missingFolder(workers.missing, folders.workers),
+    ...missingFolder(identity.missing, folders.identity),
+    ...missingFolder(rules.missing, folders.rules),
+    ...workers.problems,
+    ...identity.problems,
+    ...rules.problems,
+    ...(ingest ? unknownBridgePolicies(sluice, identity) : []),
+  ].toSorted(inOrder)
+  if (problems.length > 0 || sluice.settings === undefined) return { problems }
+  const { settings } = sluice
+  return {
+    problems,
+    config: { file: path, settings, rules: rules.rules, workers: workers.workers, directory: identity.directory },
+  }
+}
+
+const noIdentity: IdentityFiles = { problems: [], directory: directoryOf(nothingGathered()), missing: false }
+const noRules: RuleFiles = { problems: [], rules: [], missing: false }
+
+/** Of sluice.yaml, workers resolve only what all processes share, so any of them will do. */
+function ownerOf(role: Role): Owner {
+  const [name] = role.kind === 'workers' ? role.names : []
+  return name === undefined ? { kind: 'ingest' } : { kind: 'worker', name }
+}
+
+/** A missing default folder is an empty one: nothing is allowed, nothing is routed. */
+function missingFolder(missing: boolean, folder: ConfigFolder): readonly Problem[] {
+  return missing && folder.missing !== undefined ? [folder.missing] : []
+}
+
+function unknownBridgePolicies({ settings, file }: SluiceFile, { directory, problems }: IdentityFiles): Problem[] {
+  if (settings === undefined || file === undefined || problems.length > 0) return []
+  return settings.bridges.flatMap(({ policies = [] }, bridge) =>
+    policies.flatMap((policy, index) => {
+      if (directory.policies.has(policy)) return []
+      const path = ['bridges', bridge, 'policies', index]
+      return [
+        file.problem(
+          path,
+          `${path.join('.')}: there is no policy "${policy}"${suggestion(policy, directory.policies.keys())}`,
+        ),
+      ]
+    }),
+  )
+}
+
+function inOrder(a: Problem, b: Problem): number {
+  if (a.file !== b.file) return a.file < b.file ? -1 : 1
+  return a.line - b.line || a.column - b.column
+}

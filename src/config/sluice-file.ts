@@ -1,0 +1,157 @@
+import { dirname, resolve as resolvePath } from 'node:path'
+import type { Problem } from '../core/problem.ts'
+import type { Place, Resolve } from '../core/reference.ts'
+import { withAbsolutePaths } from './absolute-paths.ts'
+import { readYaml, wholeFileProblem } from './files.ts'
+import type { Path } from './path.ts'
+import { substituteReferences } from './references.ts'
+import { type Checked, checkSchema } from './schema-problems.ts'
+import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
+import { type YamlFile, valueAt } from './yaml.ts'
+import type { Substitute } from './yaml-reading.ts'
+
+/** Keys that only ingest needs; a worker's process neither checks nor resolves what stands there. */
+const ingestKeys: readonly string[] = ['listen', 'bridges', 'rules', 'identity']
+
+export interface SluiceFileOptions {
+  /** Absolute. */
+  readonly path: string
+  /** As problems show it. */
+  readonly name: string
+  readonly resolve: Resolve | undefined
+  /** False for a worker's process, which has no doors. */
+  readonly withDoors: boolean
+  /** Checks a `${ … }` template of a bridge; offsets count inside the text. */
+  readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
+}
+
+export interface TemplateComplaint {
+  readonly message: string
+  readonly offset?: number
+}
+
+/** A folder of the configuration, and where sluice.yaml names it. */
+export interface ConfigFolder {
+  readonly path: string
+  /** What to say where there is no such folder; undefined where it is the default one, which may be missing. */
+  readonly missing: Problem | undefined
+}
+
+export interface SluiceFile {
+  readonly problems: readonly Problem[]
+  /** There even where the file has problems, so that those of the other files can be told at once; not where there is no file. */
+  readonly folders: Readonly<Record<'rules' | 'workers' | 'identity', ConfigFolder>> | undefined
+  readonly settings: SluiceSettings | undefined
+  readonly file: YamlFile | undefined
+}
+
+/** Reads sluice.yaml. A worker's process gets the defaults where only ingest has something to say. */
+export async function readSluiceFile(options: SluiceFileOptions): Promise<SluiceFile> {
+  const { path, name } = options
+  const { file, problems } = await readYaml(path, name, substituteFor(options))
+  const folders = foldersOf(path, file)
+  if (file === undefined) {
+    const absent = problems.some(isAbsent)
+    return { problems: problems.map(withHint), folders: absent ? undefined : folders, settings: undefined, file }
+  }
+  const value = options.withDoors ? file.value : withoutKeys(file.value, ingestKeys)
+  const checked = checkSchema(file, sluiceSchema, value ?? {})
+  const found = [...problems, ...checked.problems, ...examine(file, checked, options)]
+  if (!checked.ok || found.length > 0) return { problems: found, folders, settings: undefined, file }
+
+  const settings = withAbsolutePaths(sluiceSchema, checked.value, dirname(path)) as SluiceSettings
+  const read = options.resolve === undefined ? { settings, problems: [] } : readTls(file, settings, options.resolve)
+  return { problems: read.problems, folders, settings: read.settings, file }
+}
+
+function isAbsent({ message }: Problem): boolean {
+  return message.endsWith('there is no such file')
+}
+
+/** A main file that is not there is mostly a wrong folder. */
+function withHint(problem: Problem): Problem {
+  if (!isAbsent(problem)) return problem
+  return wholeFileProblem(problem.file, `${problem.message}; say --config FILE if it is elsewhere`)
+}
+
+function substituteFor({ path, resolve, withDoors }: SluiceFileOptions): Substitute {
+  const substitute = substituteReferences(resolve, (at): Place => ({
+    file: path,
+    owner: { kind: isIngests(at) ? 'ingest' : 'shared' },
+  }))
+  return (text, at) => (!withDoors && isIngests(at) ? { text } : substitute(text, at))
+}
+
+function isIngests(path: Path): boolean {
+  return ingestKeys.includes(String(path[0]))
+}
+
+function withoutKeys(value: unknown, keys: readonly string[]): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !keys.includes(key)))
+}
+
+/** The default folders where the file cannot be read: other files' problems can be told all the same. */
+function foldersOf(path: string, file: YamlFile | undefined): SluiceFile['folders'] {
+  const folder = (key: string): ConfigFolder => {
+    const written = valueAt(file?.value, [key])
+    const name = typeof written === 'string' ? written : undefined
+    const missing = name === undefined ? undefined : file?.problem([key], `${key}: there is no folder "${name}"`)
+    return { path: resolvePath(dirname(path), name ?? `./${key}`), missing }
+  }
+  return { rules: folder('rules'), workers: folder('workers'), identity: folder('identity') }
+}
+
+function examine(file: YamlFile, checked: Checked<typeof sluiceSchema>, options: SluiceFileOptions): Problem[] {
+  if (!checked.ok) return []
+  const problems: Problem[] = []
+  const first = new Map<string, number>()
+  for (const [index, bridge] of checked.value.bridges.entries()) {
+    const path = ['bridges', index]
+    const line = first.get(bridge.name)
+    if (line !== undefined)
+      problems.push(file.problem([...path, 'name'], `a bridge named "${bridge.name}" is already on line ${line}`))
+    else first.set(bridge.name, file.position([...path, 'name']).line)
+    for (const key of ['thing', 'id'] as const) {
+      const template = bridge[key]
+      if (typeof template !== 'string') continue
+      for (const { message, offset } of options.examineTemplate?.(template) ?? []) {
+        const at = [...path, key]
+        problems.push(
+          file.problem(
+            at,
+            `${at.join('.')}: ${message}`,
+            offset === undefined ? undefined : file.positionInside(at, offset),
+          ),
+        )
+      }
+    }
+  }
+  return problems
+}
+
+/** `ca`, `certificate` and `key` are PEM text, or the path of a file that holds it; afterwards they are text. */
+function readTls(
+  file: YamlFile,
+  settings: SluiceSettings,
+  resolve: Resolve,
+): { settings: SluiceSettings; problems: Problem[] } {
+  const problems: Problem[] = []
+  const place: Place = { file: file.path, owner: { kind: 'ingest' } }
+  const bridges = settings.bridges.map((bridge, index) => {
+    if (bridge.tls === undefined) return bridge
+    const tls = { ...bridge.tls }
+    for (const key of ['ca', 'certificate', 'key'] as const) {
+      const written = tls[key]
+      if (written === undefined || written.includes('-----BEGIN ')) continue
+      const path = ['bridges', index, 'tls', key]
+      const resolved = resolve({ kind: 'file', path: written }, place)
+      if ('problem' in resolved) problems.push(file.problem(path, `${path.join('.')}: ${resolved.problem}`))
+      else if (!resolved.value.includes('-----BEGIN '))
+        problems.push(file.problem(path, `${path.join('.')} must be PEM text or the path of a PEM file`))
+      else tls[key] = resolved.value
+    }
+    return { ...bridge, tls }
+  })
+  return { settings: { ...settings, bridges }, problems }
+}

@@ -1,0 +1,225 @@
+import { z } from 'zod'
+import { filePath } from '../core/file-path.ts'
+import { awsTopicLimits, complainAboutTopicFilter } from '../core/topic.ts'
+import { bytes, duration } from '../core/units.ts'
+
+/** Names that become parts of queue names, client ids and metric labels. */
+export const shortName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, "_" or "-"')
+
+const port = z.int().min(0).max(65_535)
+
+/** Addresses that no other machine reaches. */
+const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/
+
+const plainListener = (fallback: number) =>
+  z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: port.default(fallback),
+      insecure: z.boolean().default(false).describe('Listens without TLS where other machines can reach it.'),
+    })
+    .superRefine(({ host, insecure }, context) => {
+      if (insecure || loopback.test(host)) return
+      const message = `listens without TLS where other machines can reach it; use 127.0.0.1, or write "insecure: true" if something else protects it`
+      context.addIssue({ code: 'custom', path: ['host'], message })
+    })
+
+const listen = z.strictObject({
+  http: plainListener(8080).exactOptional(),
+  mqtt: plainListener(1883).exactOptional(),
+})
+
+const bridgeProtocols = { plain: ['mqtt:', 'tcp:'], tls: ['mqtts:', 'ssl:', 'tls:'] } as const
+
+const brokerUrl = z.string().superRefine((text, context) => {
+  const complain = (message: string) => context.addIssue({ code: 'custom', message })
+  const url = URL.parse(text)
+  const protocols: readonly string[] = [...bridgeProtocols.plain, ...bridgeProtocols.tls]
+  if (url === null || !protocols.includes(url.protocol) || url.hostname === '') {
+    return complain('must be the address of a broker: mqtt://host:1883 or mqtts://host:8883')
+  }
+  if (url.username !== '' || url.password !== '')
+    return complain('must not hold a user or password; write username and password beside it')
+  if (!/^\/?$/.test(url.pathname) || url.search !== '' || url.hash !== '') complain('must end with the port')
+})
+
+const topicFilter = z.string().superRefine((filter, context) => {
+  const complaint = filter.startsWith('$share/')
+    ? 'is a shared subscription; write the filter alone, and the name of the share as "share"'
+    : complainAboutTopicFilter(filter, { bytes: 65_535, levels: 128 })
+  if (complaint !== undefined) context.addIssue({ code: 'custom', message: complaint })
+})
+
+/** Patterns of thing names, with `*` and `?`. */
+export const actsFor = z.array(
+  z
+    .string()
+    .regex(
+      /^[a-zA-Z0-9:_*?-]{1,128}$/,
+      'must be a pattern of thing names: letters, digits, ":", "_", "-", "*" and "?"',
+    ),
+)
+
+const tls = z
+  .strictObject({
+    ca: z.string().min(1).exactOptional(),
+    certificate: z.string().min(1).exactOptional(),
+    key: z.string().min(1).exactOptional(),
+    servername: z.string().min(1).exactOptional(),
+  })
+  .superRefine(({ certificate, key }, context) => {
+    if ((certificate === undefined) === (key === undefined)) return
+    context.addIssue({ code: 'custom', message: 'a client certificate needs both "certificate" and "key"' })
+  })
+
+const bridge = z
+  .strictObject({
+    name: shortName,
+    url: brokerUrl,
+    topics: z.array(topicFilter).min(1),
+    share: z
+      .string()
+      .regex(/^[^/+#\0]{1,128}$/, 'must be a name without "/", "+" and "#"') // MQTT 5 §4.8.2
+      .exactOptional(),
+    clientId: z.string().min(1).max(128).exactOptional(),
+    username: z.string().min(1).exactOptional(),
+    password: z.string().min(1).exactOptional(),
+    tls: tls.exactOptional(),
+    thing: z.union([z.string().min(1), z.strictObject({ property: z.string().min(1) })]).exactOptional(),
+    id: z.string().min(1).exactOptional(),
+    actsFor: actsFor.default([]),
+    trust: z.enum(['policies', 'topics']).default('policies'),
+    unknownThings: z.enum(['refuse', 'allow']).default('refuse'),
+    policies: z.array(z.string()).exactOptional(),
+    qos: z.union([z.literal(0), z.literal(1)]).default(1),
+    qos0: z.enum(['drop', 'pause']).default('drop'),
+    retained: z.enum(['once', 'never', 'always']).default('once'),
+    receiveMaximum: z.int().min(1).max(5000).default(1000),
+    sessionExpiry: duration('7d').refine((ms) => ms >= 1000, 'must be at least 1s'),
+    keepalive: duration('30s').refine((ms) => ms >= 5000 && ms <= 65_535_000, 'must be between 5s and 65535s'),
+  })
+  .superRefine(({ url, tls: settings, username, password }, context) => {
+    const plain = bridgeProtocols.plain.some((protocol) => url.startsWith(protocol))
+    if (settings !== undefined && plain)
+      context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write mqtts://' })
+    // [MQTT-3.1.2-22], which MQTT 5 has dropped and 3.1.1, our fallback, has not.
+    if (password !== undefined && username === undefined)
+      context.addIssue({ code: 'custom', path: ['password'], message: 'needs a username' })
+  })
+
+const envelope = z.strictObject({
+  messages: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(256)
+    .describe('Messages of one queue job: more makes no job cheaper, and a job is what is repeated after a crash.'),
+  bytes: bytes('1MiB').describe('Bytes of one queue job: keeps Redis commands and worker memory small.'),
+})
+
+const queueUrl = z.string().superRefine((text, context) => {
+  if (text === 'embedded') return
+  const url = URL.parse(text)
+  if (url !== null && (url.protocol === 'redis:' || url.protocol === 'rediss:') && url.hostname !== '') return
+  context.addIssue({
+    code: 'custom',
+    message: 'must be "embedded" or the address of a Redis: redis://host:6379 or rediss://host:6379',
+  })
+})
+
+const queueSettings = z
+  .strictObject({
+    url: queueUrl,
+    durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
+    acceptLoss: z.boolean().default(false),
+    prefix: z
+      .string()
+      .regex(/^[a-zA-Z0-9_-]{1,32}$/, 'must have 1 to 32 letters, digits, "_" or "-"')
+      .default('sluice'),
+    envelope: envelope.default(() => envelope.parse({})),
+  })
+  .superRefine(({ url, durability }, context) => {
+    if (url !== 'embedded' || durability !== 'replicated') return
+    context.addIssue({
+      code: 'custom',
+      path: ['durability'],
+      message: 'the embedded queue is on this machine only; "replicated" needs Redis',
+    })
+  })
+
+/** `queue: embedded` is short for `queue: { url: embedded }`. */
+const queue = z.preprocess((value) => (typeof value === 'string' ? { url: value } : value), queueSettings)
+
+const limits = z.strictObject({
+  payload: bytes('128KiB').describe("Bytes of one payload. AWS IoT's limit."),
+  topicBytes: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .default(awsTopicLimits.bytes)
+    .describe("UTF-8 bytes of a topic. AWS IoT's limit."),
+  topicLevels: z
+    .int()
+    .min(1)
+    .max(128)
+    .default(awsTopicLimits.levels)
+    .describe("Levels of a topic: AWS IoT's seven slashes."),
+  publishesPerSecond: z.number().positive().default(100).describe("Per principal. AWS IoT's limit of a connection."),
+  bytesPerSecond: bytes('512KiB').describe("Payload bytes per principal. AWS IoT's limit of a connection."),
+  batchMessages: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1000)
+    .describe('Messages of one POST /messages: they are held in memory until all are durable.'),
+  batchBytes: bytes('8MiB').describe('Body of one POST /messages, for the same reason.'),
+  connections: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Clients of the embedded broker: each holds buffers and a session in memory.'),
+  rules: z.int().min(1).default(5000).describe('Rules: each matching one costs time for every message.'),
+  filtersPerRule: z.int().min(1).default(20).describe('Topic filters of one rule.'),
+  actionsPerRule: z
+    .int()
+    .min(1)
+    .default(20)
+    .describe('Actions of one rule, twice what AWS IoT allows: a message is copied to each.'),
+})
+
+const arn = z.strictObject({
+  region: z
+    .string()
+    .regex(/^[a-z0-9-]{1,32}$/, 'must be a region such as eu-west-1')
+    .default('local'),
+  account: z
+    .string()
+    .regex(/^\d{12}$/, 'must be text of 12 digits, in quotes')
+    .default('000000000000'),
+})
+
+const log = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  format: z.enum(['auto', 'json', 'text']).default('auto'),
+})
+
+/** sluice.yaml. Every key has a default. */
+export const sluiceSchema = z.strictObject({
+  data: filePath().default('./data'),
+  listen: listen.prefault({ http: {} }),
+  bridges: z.array(bridge).default([]),
+  queue: queue.prefault('embedded'),
+  rules: filePath().default('./rules'),
+  workers: filePath().default('./workers'),
+  identity: filePath().default('./identity'),
+  limits: limits.default(() => limits.parse({})),
+  arn: arn.prefault({}),
+  shutdown: duration('20s').describe('How long a stop waits for what is in flight.'),
+  log: log.prefault({}),
+})
+
+/** The values of sluice.yaml; folders absolute, durations in milliseconds, sizes in bytes. */
+export type SluiceSettings = z.output<typeof sluiceSchema>
+export type BridgeSettings = SluiceSettings['bridges'][number]
+export type QueueSettings = SluiceSettings['queue']
+export type Limits = SluiceSettings['limits']

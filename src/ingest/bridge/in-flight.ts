@@ -1,0 +1,50 @@
+/** A message of one connection that waits for its acknowledgement. */
+export interface Place {
+  readonly packetId: number
+  readonly qos: number
+  /** What to answer; undefined while it isn't known. */
+  reason: number | undefined
+}
+
+/** Places that may be left behind the head before the array is cut. */
+const slack = 1_024
+
+/**
+ * Messages of one connection in the order in which they came. They are acknowledged in that order [MQTT-4.6.0-2], however
+ * they are decided. Kept by order and not by packet id, because Mosquitto gives an id to two messages at a time when many are in flight,
+ * and takes an acknowledgement for the first of them (feasibility-doors §2).
+ */
+export class InFlight {
+  readonly #acknowledge: (place: Place, reason: number) => void
+  #places: Place[] = []
+  #head = 0
+
+  constructor(acknowledge: (place: Place, reason: number) => void) {
+    this.#acknowledge = acknowledge
+  }
+
+  /** Messages not yet acknowledged. */
+  get size(): number {
+    return this.#places.length - this.#head
+  }
+
+  add(packetId: number, qos: number): Place {
+    const place = { packetId, qos, reason: undefined }
+    this.#places.push(place)
+    return place
+  }
+
+  /** Decides a message, and acknowledges it and those behind it that have waited for it only. */
+  settle(place: Place, reason: number): void {
+    place.reason = reason
+    for (;;) {
+      const first = this.#places[this.#head]
+      if (first?.reason === undefined) break
+      this.#head += 1
+      this.#acknowledge(first, first.reason)
+    }
+    if (this.#head < slack && this.#head < this.#places.length) return
+    this.#places = this.#places.slice(this.#head)
+    this.#head = 0
+  }
+}

@@ -1,0 +1,218 @@
+import type { Accept, Publish, RefusalReason, Speaker } from '../../core/access.ts'
+import { messageOf } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
+import type { ReceivedPublish } from '../../mqtt/publish.ts'
+import { createPacedLog } from '../paced-log.ts'
+import { Hold, type Offered } from './hold.ts'
+import { InFlight, type Place } from './in-flight.ts'
+import { pubackReason } from './reason.ts'
+import type { BridgeLimits, BridgeSettings } from './settings.ts'
+import { translate } from './translate.ts'
+
+/** What the intake needs of a connection. */
+export interface Flow {
+  readonly sessionPresent: boolean
+  /** MQTT 3.1.1 has no retain handling, so it is done here. */
+  readonly ignoresRetained: boolean
+  acknowledge(packetId: number, qos: number, reason: number): void
+  pause(): void
+  resume(): void
+}
+
+export interface IntakeOptions {
+  readonly settings: BridgeSettings
+  readonly limits: BridgeLimits
+  readonly accept: Accept
+  readonly speaker: Speaker
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+interface Entry {
+  readonly number: number
+  readonly publish: Publish
+  /** Absent for QoS 0. */
+  readonly place?: Place
+  readonly lane: Lane
+}
+
+/** A connection, as long as messages of it are in hand. */
+interface Lane {
+  readonly flow: Flow
+  readonly inFlight: InFlight
+  /** Counts the broker's sessions of ours: what came in an earlier one will not come again. */
+  readonly session: number
+  open: boolean
+}
+
+/** What accept asks to wait when it is broken; the backoff decides. */
+const brokenAfterMs = 1_000
+const settled: Offered = { kind: 'settled' }
+
+/**
+ * Takes what the broker sends and hands it to accept, many messages at a time; acknowledges in the order of arrival; stops reading
+ * while too much is in hand or the queue is away. A QoS 1 message leaves its hands accepted, refused, or unacknowledged
+ * at a broker that will send it again.
+ */
+export class Intake {
+  readonly #options: IntakeOptions
+  readonly #hold: Hold<Entry>
+  readonly #log
+  #lane: Lane | undefined
+  #session = 0
+  #paused = true
+  #stopped = false
+  #count = 0
+  #inHand = 0
+  #inHand0 = 0
+  /** QoS 1 messages that have arrived so far; tells whether any came meanwhile. */
+  arrivals = 0
+  #whenIdle: (() => void)[] = []
+
+  constructor(options: IntakeOptions) {
+    this.#options = options
+    this.#log = createPacedLog(options.log)
+    this.#hold = new Hold(
+      (entry) => this.#offer(entry),
+      options.limits.again,
+      () => this.#steer(),
+    )
+  }
+
+  /** Messages taken from the broker and not yet acknowledged, and QoS 0 messages not yet accepted. */
+  get inHand(): number {
+    return this.#inHand + this.#inHand0
+  }
+
+  /** A new connection, paused. Reading begins when there is room. */
+  attach(flow: Flow): void {
+    const inFlight = new InFlight((place, reason) => {
+      if (lane.open) flow.acknowledge(place.packetId, place.qos, reason)
+    })
+    if (!flow.sessionPresent) this.#session += 1
+    const lane: Lane = { flow, inFlight, session: this.#session, open: true }
+    this.#lane = lane
+    for (const { place } of this.#hold.forget((entry) => this.#comesAgain(entry))) this.#add(place, -1)
+    this.#paused = true
+    this.#steer()
+  }
+
+  /** The connection has ended: nothing can be acknowledged there any more. What is in hand goes on. */
+  detach(): void {
+    if (this.#lane !== undefined) this.#lane.open = false
+    this.#lane = undefined
+  }
+
+  /** Reads no more; what is in hand goes on. */
+  stop(): void {
+    this.#stopped = true
+    this.#steer()
+  }
+
+  /** Lets go of what is still held; to be called behind the end of the connection. */
+  close(): void {
+    this.stop()
+    this.detach()
+    this.#hold.close()
+  }
+
+  /** Resolves when nothing is in hand. */
+  idle(): Promise<void> {
+    if (this.inHand === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#whenIdle.push(resolve))
+  }
+
+  take(received: ReceivedPublish): void {
+    const lane = this.#lane
+    if (lane === undefined) return
+    if (received.qos > 0) this.arrivals += 1
+    if (received.qos === 0 && this.#inHand0 >= this.#options.limits.qos0Buffer) return this.#drop('qos0')
+    const place = received.qos === 0 ? undefined : lane.inFlight.add(received.packetId, received.qos)
+    this.#add(place, 1)
+    if (received.retain && lane.flow.ignoresRetained) {
+      this.#drop('retained')
+      return this.#settle(lane, place, 0)
+    }
+    const translated = translate(received, this.#options.settings)
+    if ('refused' in translated) return this.#refuse(lane, place, received, translated.refused, translated.because)
+    const entry = { number: (this.#count += 1), publish: translated.publish, lane, ...(place && { place }) }
+    void this.#first(entry)
+    this.#steer()
+  }
+
+  async #first(entry: Entry): Promise<void> {
+    const offered = await this.#offer(entry)
+    if (offered.kind === 'settled') return
+    this.#hold.keep(entry, offered.afterMs)
+    this.#steer()
+  }
+
+  async #offer(entry: Entry): Promise<Offered> {
+    const { accept, speaker } = this.#options
+    if (this.#comesAgain(entry)) {
+      this.#add(entry.place, -1)
+      return settled
+    }
+    try {
+      const accepted = await accept(speaker, entry.publish)
+      if (accepted.kind === 'later') return { kind: 'later', afterMs: accepted.afterMs }
+      this.#settle(entry.lane, entry.place, accepted.kind === 'accepted' ? 0 : pubackReason(accepted.reason))
+      return settled
+    } catch (error) {
+      // accept never throws; if it does, the message is neither accepted nor refused.
+      this.#log.warn('accept', { error: messageOf(error) }, 'accept failed; the message is kept')
+      return { kind: 'later', afterMs: brokenAfterMs }
+    }
+  }
+
+  /**
+   * Whether the broker sends a message again, over a connection that has begun since, in the session in which it came [MQTT-4.4.0-1].
+   * Where the broker has lost that session, we hold the only copy.
+   */
+  #comesAgain({ place, lane }: Entry): boolean {
+    return place !== undefined && this.#lane !== undefined && lane !== this.#lane && lane.session === this.#session
+  }
+
+  #refuse(lane: Lane, place: Place | undefined, { topic }: ReceivedPublish, reason: RefusalReason, because: string): void {
+    this.#options.metrics.count('sluice_messages_refused_total', { door: 'bridge', reason })
+    this.#log.warn(`refused ${reason}`, { topic: topic.slice(0, 256), reason, because }, 'refused')
+    this.#settle(lane, place, pubackReason(reason))
+  }
+
+  #drop(reason: 'qos0' | 'retained'): void {
+    const { metrics, settings } = this.#options
+    metrics.count('sluice_bridge_messages_dropped_total', { bridge: settings.name, reason })
+    if (reason === 'qos0') this.#log.warn('qos0', {}, 'too many QoS 0 messages at once; dropped (qos0: drop)')
+  }
+
+  #settle(lane: Lane, place: Place | undefined, reason: number): void {
+    if (place !== undefined) lane.inFlight.settle(place, reason)
+    this.#add(place, -1)
+    this.#steer()
+  }
+
+  #add(place: Place | undefined, by: 1 | -1): void {
+    if (place === undefined) this.#inHand0 += by
+    else this.#inHand += by
+    if (this.inHand === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
+  }
+
+  /** Stops reading at the bounds and goes on at half of them, so that it doesn't flutter. */
+  #steer(): void {
+    const { receiveMaximum } = this.#options.settings
+    const { qos0Buffer } = this.#options.limits
+    if (!this.#paused && this.#full(receiveMaximum, qos0Buffer)) {
+      this.#paused = true
+      this.#lane?.flow.pause()
+    } else if (this.#paused && !this.#full(Math.floor(receiveMaximum / 2) + 1, Math.floor(qos0Buffer / 2) + 1)) {
+      this.#paused = false
+      this.#lane?.flow.resume()
+    }
+  }
+
+  #full(bound: number, bound0: number): boolean {
+    const full0 = this.#options.settings.qos0 === 'pause' && this.#inHand0 >= bound0
+    return this.#stopped || this.#hold.busy || this.#inHand >= bound || full0
+  }
+}

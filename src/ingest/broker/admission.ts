@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto'
+import type { IConnectPacket } from 'mqtt-packet'
+import type { Access, Presented, Principal, Speaker } from '../../core/access.ts'
+import { messageOf } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
+import { complainAboutTopicName } from '../../core/topic.ts'
+import type { PacedLog } from '../paced-log.ts'
+import type { BrokerConnection } from './connection.ts'
+import type { BrokerLimits } from './limits.ts'
+import type { Sessions } from './sessions.ts'
+
+export interface AdmissionOptions {
+  readonly access: () => Access
+  readonly sessions: Sessions
+  readonly limits: BrokerLimits
+  readonly log: Log
+  readonly paced: PacedLog
+  readonly metrics: Metrics
+  /** Ends the connection that has a client id now [MQTT-3.1.4-2], and resolves when nothing of it is left. */
+  readonly endOther: (clientId: string) => Promise<void>
+}
+
+/** CONNACK return codes (MQTT 3.1.1 table 3.1). */
+export const connack = { accepted: 0, clientId: 2, unavailable: 3, credentials: 4, denied: 5 } as const
+
+/** What a CONNECT asks for, beside who it is. */
+export type ConnectRequest = Pick<IConnectPacket, 'clientId' | 'clean' | 'will'>
+
+/** Why a CONNECT is refused: the return code, and the reason for our log. */
+class Refusal extends Error {
+  readonly code: number
+  constructor(code: number, reason: string) {
+    super(reason)
+    this.code = code
+  }
+}
+
+/** A client id for one that sent none [MQTT-3.1.3-6]; policies decide on it like on any other. */
+export function generatedClientId(): string {
+  return `auto-${randomUUID()}`
+}
+
+/**
+ * Decides a CONNECT: client id, credentials, `iot:Connect`, the last will (a will is a publish that is only delayed, so it is
+ * authorized here and once more when it is published), the session. Sets speaker and session of the connection and gives
+ * the return code.
+ *
+ * 4 is for credentials, unknown and wrong and missing alike; 5 for policies, as MQTT 3.1.1 has it (AWS IoT's page of 2022
+ * says 7, which the standard reserves; the sentence is gone from today's page, aws-security §8); 3 for no room.
+ */
+export async function admit(
+  connection: BrokerConnection,
+  request: ConnectRequest,
+  presented: Presented,
+  options: AdmissionOptions,
+): Promise<number> {
+  try {
+    checkClientId(request, options.limits)
+    const principal = await authenticate(presented, options)
+    const speaker = speakerOf(principal, connection, request)
+    authorize(speaker, request, options.access())
+    // Who may use a client id is policy's business; the session of another principal is not for this one, see Sessions.open.
+    await options.endOther(request.clientId)
+    if (connection.destroyed) return connack.unavailable
+    const session = options.sessions.open(request.clientId, principal.name, request.clean !== false)
+    if (session === undefined) throw new Refusal(connack.unavailable, 'no room for another session')
+    connection.clientId = request.clientId
+    connection.presented = presented
+    connection.speaker = speaker
+    connection.session = session
+    session.holder = connection
+    return connack.accepted
+  } catch (error) {
+    const refusal = error instanceof Refusal ? error : new Refusal(connack.unavailable, messageOf(error))
+    if (!(error instanceof Refusal)) options.log.error({ error: messageOf(error) }, 'admission failed by itself')
+    const facts = { door: 'mqtt', sourceIp: connection.sourceIp, clientId: request.clientId.slice(0, 128) }
+    options.paced.warn(
+      `connect ${refusal.code}`,
+      { ...facts, returnCode: refusal.code, because: refusal.message },
+      'connection refused',
+    )
+    return refusal.code
+  }
+}
+
+/** AWS IoT's client ids: at most 128 bytes, none that starts with `$` (aws-security §8). */
+function checkClientId({ clientId, clean }: ConnectRequest, limits: BrokerLimits): void {
+  // [MQTT-3.1.3-8]; one with a clean session has been given an id before.
+  if (clientId === '')
+    throw new Refusal(
+      connack.clientId,
+      clean === false ? 'an empty client id with a session to keep' : 'an empty client id',
+    )
+  if (clientId.startsWith('$')) throw new Refusal(connack.clientId, 'the client id starts with $')
+  if (/[\0\uFFFD]/.test(clientId)) throw new Refusal(connack.clientId, 'the client id is not UTF-8 or has U+0000')
+  const bytes = Buffer.byteLength(clientId)
+  if (bytes > limits.clientIdBytes) throw new Refusal(connack.clientId, `a client id of ${bytes} bytes`)
+}
+
+async function authenticate(presented: Presented, { access, metrics }: AdmissionOptions): Promise<Principal> {
+  const verdict = await access().authenticate(presented)
+  if (verdict.kind === 'principal') return verdict.principal
+  metrics.count('sluice_authentications_failed_total', { door: 'mqtt' })
+  throw new Refusal(connack.credentials, verdict.kind === 'refused' ? verdict.reason : 'no credentials')
+}
+
+function speakerOf(
+  principal: Principal,
+  { sourceIp }: BrokerConnection,
+  { clientId, clean, will }: ConnectRequest,
+): Speaker {
+  const connectAttributes = [
+    ...(clean === false ? ['PersistentConnect'] : []),
+    ...(will === undefined ? [] : ['LastWill']),
+  ]
+  return {
+    principal,
+    protocol: 'mqtt',
+    clientId,
+    connectAttributes,
+    ...(sourceIp !== undefined && { sourceIp }),
+    ...(will !== undefined && { lastWillTopic: will.topic }),
+  }
+}
+
+function authorize(speaker: Speaker, { clientId, will }: ConnectRequest, access: Access): void {
+  const connect = access.decide(speaker, 'iot:Connect', clientId)
+  if (!connect.allow) throw new Refusal(connack.denied, connect.because)
+  if (will === undefined) return
+  const complaint = complainAboutTopicName(will.topic)
+  if (complaint !== undefined) throw new Refusal(connack.denied, `last will: ${complaint}`)
+  const publish = access.decide(speaker, 'iot:Publish', will.topic)
+  if (!publish.allow) throw new Refusal(connack.denied, `last will: ${publish.because}`)
+  if (will.retain !== true) return
+  const retain = access.decide(speaker, 'iot:RetainPublish', will.topic)
+  if (!retain.allow) throw new Refusal(connack.denied, `last will: ${retain.because}`)
+}
+
+/**
+ * Whether a connection may stay, now that identities or policies have changed: its credentials are tried again, and then
+ * `iot:Connect` with all it had at CONNECT. Its principal's facts are renewed.
+ */
+export async function mayStay(connection: BrokerConnection, access: Access): Promise<boolean> {
+  const { speaker, presented } = connection
+  if (speaker === undefined || presented === undefined) return true
+  const verdict = await access.authenticate(presented)
+  if (verdict.kind !== 'principal' || verdict.principal.name !== speaker.principal.name) return false
+  connection.speaker = { ...speaker, principal: verdict.principal }
+  return access.decide(connection.speaker, 'iot:Connect', connection.clientId).allow
+}

@@ -1,0 +1,239 @@
+import type { AddressInfo, Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Accept, Accepted, Access, Speaker } from '../core/access.ts'
+import { messageOf } from '../core/errors.ts'
+import { newId } from '../core/id.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import { type BatchItem, readBatch } from './http-batch.ts'
+import { BodyBudget, boundOfBody, readBody } from './http-body.ts'
+import { defaultHttpLimits, type HttpLimits } from './http-limits.ts'
+import { type Query, readPublish } from './http-publish.ts'
+import { badRequest, HttpRefusal, retryAfter } from './http-refusal.ts'
+import { failedToListen } from './listen-error.ts'
+import { createPacedLog } from './paced-log.ts'
+import { sourceIpOf } from './source-ip.ts'
+
+export interface HttpDoorOptions {
+  /** The identities and policies in force; asked for every request, because a reload replaces them. */
+  readonly access: () => Access
+  readonly accept: Accept
+  /** Whether a publish would be acknowledged now; `/readyz` says it. */
+  readonly ready: () => boolean | Promise<boolean>
+  readonly limits?: Partial<HttpLimits>
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+export interface HttpDoor {
+  /** Opens the door; throws SluiceError LISTEN_FAILED. `port: 0` takes a free one. */
+  listen(where: { readonly host: string; readonly port: number }): Promise<void>
+  /** Where it listens; undefined before `listen` and after `close`. */
+  address(): { readonly host: string; readonly port: number } | undefined
+  /** Takes no more requests and waits for the answers to those in hand; cuts what is left after `deadlineMs`. */
+  close(deadlineMs?: number): Promise<void>
+}
+
+const unauthorized = 'missing or wrong credentials'
+const closingMs = 2_000
+
+/**
+ * The HTTP door: `POST /topics/<topic>` answers as AWS IoT's data plane (aws-security §11), `POST /messages` takes batches,
+ * `/healthz` and `/readyz` say yes or no. A client is authenticated before a byte of its body is read.
+ */
+export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
+  const { access, accept, log, metrics } = options
+  const limits = { ...defaultHttpLimits, ...options.limits }
+  const budget = new BodyBudget(limits.bodies)
+  const strangers = createPacedLog(log)
+  let closing = false
+  let asking: Promise<boolean> | undefined
+
+  const app = fastify({
+    logger: false,
+    // Bodies are passed on as streams and read below, after authentication, each under its own limit.
+    bodyLimit: limits.batchBytes,
+    requestTimeout: limits.requestMs,
+    connectionTimeout: Math.max(limits.requestMs, limits.idleMs) * 2,
+    keepAliveTimeout: limits.idleMs,
+    // An HTTP/1.1 server of its own shape: it would answer in Fastify's words.
+    return503OnClosing: false,
+    requestIdHeader: false,
+    http: {
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
+      // Two Authorization headers become one that is not valid, instead of the first of them.
+      joinDuplicateHeaders: true,
+    },
+    frameworkErrors: (error, _request, reply) => void refuse(reply, badRequest(briefly(error))),
+    clientErrorHandler: (error, socket) => refuseMalformed(error, socket),
+  })
+  app.server.maxHeadersCount = limits.headers
+  app.server.maxConnections = limits.connections
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+  app.setErrorHandler((error, _request, reply) => refuse(reply, refusalFrom(error)))
+  app.setNotFoundHandler((request, reply) => refuse(reply, notFound(request, reply)))
+
+  // Any content type will do, one that isn't valid too, which Fastify would refuse.
+  const anyContentType = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
+    delete request.raw.headers['content-type']
+    done()
+  }
+
+  app.post('/topics/*', { onRequest: anyContentType }, async (request, reply) => {
+    const speaker = await authenticate(request)
+    // The router has decoded it, `%2F` too: from here on a topic is a topic.
+    const topic = (request.params as { '*': string })['*']
+    const publish = readPublish(topic, request.query as Query, request.headers)
+    const accepted = await withBody(request, limits.payload, (payload) => accept(speaker, { ...publish, payload }))
+    return answer(reply, accepted)
+  })
+
+  app.post('/messages', async (request, reply) => {
+    const speaker = await authenticate(request)
+    return withBody(request, limits.batchBytes, async (body) => {
+      const items = readBatch(body, request.headers['content-type'], limits.batchMessages)
+      return answerBatch(reply, await Promise.all(items.map((item) => acceptItem(speaker, item))))
+    })
+  })
+
+  app.get('/healthz', async () => ({ message: 'OK' }))
+  app.get('/readyz', async (_request, reply) => {
+    if (!(await isReady())) reply.code(503)
+    return { message: reply.statusCode === 200 ? 'OK' : 'not ready' }
+  })
+
+  async function authenticate(request: FastifyRequest): Promise<Speaker> {
+    if (closing) throw new HttpRefusal(503, 'shutting down', closingMs)
+    const sourceIp = sourceIpOf(request.raw.socket.remoteAddress)
+    const bearer = /^bearer +(?<token>[\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.groups?.['token']
+    const presented = {
+      protocol: 'http',
+      ...(bearer !== undefined && { bearer }),
+      ...(sourceIp !== undefined && { sourceIp }),
+    } as const
+    const verdict = await access()
+      .authenticate(presented)
+      .catch((error: unknown) => {
+        log.error({ error: messageOf(error) }, 'authentication failed by itself')
+        throw new HttpRefusal(503, 'authentication is not possible now', closingMs)
+      })
+    if (verdict.kind === 'principal')
+      return { principal: verdict.principal, protocol: 'http', ...(sourceIp !== undefined && { sourceIp }) }
+    metrics.count('sluice_authentications_failed_total', { door: 'http' })
+    const reason = verdict.kind === 'refused' ? verdict.reason : 'no credentials'
+    strangers.warn('http', { door: 'http', sourceIp, reason }, 'authentication refused')
+    throw new HttpRefusal(401, unauthorized)
+  }
+
+  async function withBody<T>(request: FastifyRequest, limit: number, use: (body: Buffer) => Promise<T>): Promise<T> {
+    const encoding = request.headers['content-encoding']
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+      throw new HttpRefusal(415, 'Content-Encoding is not supported; send the bytes as they are')
+    }
+    const bound = boundOfBody(request.headers['content-length'], limit)
+    budget.reserve(bound)
+    try {
+      return await use(await readBody(request.body as Readable | undefined, limit))
+    } finally {
+      budget.release(bound)
+    }
+  }
+
+  async function acceptItem(
+    speaker: Speaker,
+    item: BatchItem,
+  ): Promise<Accepted | { readonly kind: 'none'; readonly problem: string }> {
+    return 'publish' in item ? accept(speaker, item.publish) : { kind: 'none', problem: item.problem }
+  }
+
+  /** Those who ask at the same time get the same answer: strangers may ask, and must not make us ask the queue as often. */
+  function isReady(): Promise<boolean> {
+    asking ??= Promise.resolve()
+      .then(() => !closing && options.ready())
+      .catch(() => false)
+      .finally(() => (asking = undefined))
+    return asking
+  }
+
+  function refusalFrom(error: unknown): HttpRefusal {
+    if (error instanceof HttpRefusal) return error
+    const status = typeof error === 'object' && error !== null && 'statusCode' in error ? Number(error.statusCode) : 500
+    if (status >= 400 && status < 500) return new HttpRefusal(status, briefly(error))
+    log.error({ error: messageOf(error) }, 'a request failed')
+    return new HttpRefusal(500, 'internal failure')
+  }
+
+  return {
+    async listen({ host, port }) {
+      await app.listen({ host, port }).catch(async (error: unknown) => {
+        throw await failedToListen('listen.http', host, port, error)
+      })
+    },
+    address() {
+      const address = app.server.address() as AddressInfo | null
+      return address === null ? undefined : { host: address.address, port: address.port }
+    },
+    async close(deadlineMs = 10_000) {
+      closing = true
+      const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs)
+      await app.close().finally(() => clearTimeout(cut))
+    },
+  }
+}
+
+function answer(reply: FastifyReply, accepted: Accepted): FastifyReply {
+  if (accepted.kind === 'accepted') return reply.send({ message: 'OK', traceId: accepted.id })
+  if (accepted.kind === 'later') reply.header('retry-after', retryAfter(accepted.afterMs))
+  return reply.code(accepted.status).send({ message: accepted.message, traceId: accepted.id })
+}
+
+function answerBatch(
+  reply: FastifyReply,
+  outcomes: readonly (Accepted | { readonly kind: 'none'; readonly problem: string })[],
+): FastifyReply {
+  let waitMs: number | undefined
+  const results = outcomes.map((outcome) => {
+    if (outcome.kind === 'none') return { status: 400, message: outcome.problem }
+    if (outcome.kind === 'accepted') return { status: 200, traceId: outcome.id }
+    if (outcome.kind === 'later') waitMs = Math.max(waitMs ?? 0, outcome.afterMs)
+    return { status: outcome.status, message: outcome.message }
+  })
+  if (waitMs !== undefined) reply.code(503).header('retry-after', retryAfter(waitMs))
+  return reply.send({ results })
+}
+
+function refuse(reply: FastifyReply, refusal: HttpRefusal): FastifyReply {
+  if (refusal.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (refusal.afterMs !== undefined) reply.header('retry-after', retryAfter(refusal.afterMs))
+  return reply.code(refusal.status).send({ message: refusal.message, traceId: newId() })
+}
+
+function notFound(request: FastifyRequest, reply: FastifyReply): HttpRefusal {
+  const path = request.url.split('?', 1)[0] ?? ''
+  const posts = path.startsWith('/topics/') || path === '/messages'
+  if (!posts && path !== '/healthz' && path !== '/readyz') return new HttpRefusal(404, 'not found')
+  reply.header('allow', posts ? 'POST' : 'GET, HEAD')
+  return new HttpRefusal(405, `this path takes ${posts ? 'POST' : 'GET'} only`)
+}
+
+/** Answers what is not HTTP, or stopped in the middle, in the same shape, and closes. */
+function refuseMalformed(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  const [status, reason] = malformed.get(error.code ?? '') ?? ['400 Bad Request', 'the request is not valid HTTP']
+  const body = JSON.stringify({ message: reason, traceId: newId() })
+  const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
+  socket.end(head + body, () => socket.destroy())
+}
+
+const malformed: ReadonlyMap<string, readonly [status: string, reason: string]> = new Map([
+  ['HPE_HEADER_OVERFLOW', ['431 Request Header Fields Too Large', 'the request headers are too large']],
+  ['ERR_HTTP_REQUEST_TIMEOUT', ['408 Request Timeout', 'the request was not complete in time']],
+])
+
+function briefly(error: unknown): string {
+  return messageOf(error).slice(0, 200)
+}

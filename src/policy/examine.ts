@@ -1,0 +1,12 @@
+import { compileDocument } from './document.ts'
+import type { Complaint } from './report.ts'
+
+/**
+ * Everything that is wrong in a policy document, with the dotted path of the field: what makes it malformed (it would deny
+ * everything), and what is clear but can't be meant (an action, variable or condition key that doesn't exist). A document
+ * without complaints is never malformed to evaluatePolicies, because both read it with the same code.
+ */
+export function examinePolicyDocument(value: unknown): readonly Complaint[] {
+  const { report } = compileDocument(value)
+  return [...report.malformations, ...report.doubts]
+}

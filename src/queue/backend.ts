@@ -1,0 +1,74 @@
+import type { BackendFactory, ConnectionOptions, Job as BullJob, Queue, RedisQueueBackend } from 'bullmq'
+import { SluiceError } from '../core/errors.ts'
+import type { Durability, QueueCounts, Store, StoredJob } from '../core/queue.ts'
+import type { BullName } from './names.ts'
+
+/** A job on its way into a queue: BullMQ's id, and the data in the form the backend keeps it. */
+export interface NewJob {
+  readonly id: string
+  readonly data: unknown
+}
+
+/** What makes BullMQ's link to its store. BullMQ's own types name the one for Redis unless one is generic all the way through. */
+export type Factory = BackendFactory<RedisQueueBackend>
+
+/** How BullMQ reaches its store, and how long a job stays with a process that gives no sign of life. */
+export interface WorkerSettings {
+  readonly connection: ConnectionOptions
+  readonly factory: Factory
+  readonly lockMs: number
+  readonly stalledCheckMs: number
+}
+
+/**
+ * What differs between Redis and the embedded queue; everything else is in bullmq-queues.ts and consumer.ts once. Whatever
+ * goes to the store throws QueueAwayError when that doesn't answer in time.
+ */
+export interface Backend {
+  readonly kind: 'redis' | 'embedded'
+  readonly durability: Durability
+  readonly describe: string
+  readonly store: Store
+  readonly workerSettings: WorkerSettings
+  /** A BullMQ queue that is ready for use now. */
+  queue(name: BullName): Promise<Queue>
+  /** Runs `operation`; what it throws, and taking too long, become a QueueAwayError. */
+  attempt<T>(operation: () => Promise<T>): Promise<T>
+  /** Data in the form the store keeps whole, whatever characters are in it. */
+  encode(data: unknown): unknown
+  decode(stored: unknown): unknown
+  /** Resolves when all are durable. */
+  addAll(queue: Queue, jobs: readonly NewJob[]): Promise<void>
+  counts(queue: Queue): Promise<QueueCounts>
+  /** Waiting jobs, oldest first. */
+  waiting(queue: Queue, start: number, count: number): Promise<readonly StoredJob<unknown>[]>
+  /** Removes a job that nobody has in hand; false when there was none. */
+  remove(queue: Queue, id: string): Promise<boolean>
+  /** Puts a job that was fetched and not begun back to where it was; gives what a BullMQ processor throws then. */
+  putBack(job: BullJob, token: string): Promise<Error>
+  /** Takes back one count of a death: this process lost the lock, and lives. */
+  forgiveDeath(name: BullName, id: string): Promise<void>
+  register(owner: string): Promise<void>
+  owners(): Promise<readonly string[]>
+  /** Resolves when an add would be taken now. */
+  ping(): Promise<void>
+  /** Something went wrong in BullMQ's own background work. */
+  complain(error: unknown): void
+  close(): Promise<void>
+}
+
+/** Rejects after `ms`; for waiting on what may never answer. */
+export async function within<T>(ms: number, promise: Promise<T>, late: () => Error): Promise<T> {
+  const { promise: timeout, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(late()), ms)
+  promise.catch(() => {}) // When the time has run out, nobody listens any more.
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export function closedError(): SluiceError {
+  return new SluiceError('QUEUE_AWAY', 'the queue was closed')
+}

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DelayedError, type Job, type Processor, WaitingError, Worker, type WorkerOptions } from 'bullmq'
+import type { Factory } from './backend.ts'
+
+/** After an error of the store the worker asks again this much later; asking at once would be a busy loop. */
+const retryMs = 1_000
+
+/** BullMQ's codes (its ErrorCode) for "this job is no longer yours": lock gone, not active, lock of another. */
+const lockLostCodes: ReadonlySet<unknown> = new Set([-2, -3, -6])
+
+export interface Observer {
+  /** Something went wrong in the background; the worker goes on by itself. */
+  onError(error: unknown): void
+  /**
+   * A handled job could not be put away: its lock was lost to a stalled check, or the store refused. It will be taken up
+   * again. `gone`: it is not in the store any more.
+   */
+  onUnsettled(job: Job, error: unknown, gone: boolean): void
+}
+
+/**
+ * BullMQ's Worker with what Sluice can't do without:
+ * - nothing goes from `active` to `failed`: a job that can't be completed stays, its lock runs out, and it comes back;
+ * - an error while fetching is waited out (BullMQ 6.7 asks again at once unless the connection itself is down);
+ * - its loop is started again should it ever end by an error;
+ * - `abandon` leaves the jobs in hand where they are.
+ */
+export class SettlingWorker extends Worker {
+  readonly #observer: Observer
+
+  constructor(
+    name: string,
+    processor: Processor,
+    options: Omit<WorkerOptions, 'autorun'>,
+    factory: Factory,
+    observer: Observer,
+  ) {
+    // The loop must not call the overrides below before this object is whole.
+    super(name, processor, { ...options, runRetryDelay: retryMs, autorun: false }, factory)
+    this.#observer = observer
+    this.on('error', (error) => observer.onError(error))
+  }
+
+  override async run(): Promise<void> {
+    while (!this.closing) {
+      try {
+        return await super.run()
+      } catch (error) {
+        this.#observer.onError(error)
+        await sleep(retryMs)
+      }
+    }
+  }
+
+  /** Stops at once: locks are renewed no more, connections closed, jobs in hand left as if the process had died. */
+  async abandon(): Promise<void> {
+    await this.lockManager.close()
+    await this.getBackend().close(true)
+  }
+
+  protected override async moveToActive(...parameters: Parameters<Worker['moveToActive']>): Promise<Job> {
+    try {
+      return await super.moveToActive(...parameters)
+    } catch (error) {
+      if (isConnectionError(error)) throw error // BullMQ waits by itself then.
+      this.#observer.onError(error)
+      if (!this.closing) await sleep(retryMs)
+      return nothing
+    }
+  }
+
+  protected override async handleCompleted(...parameters: Parameters<Worker['handleCompleted']>): Promise<Job> {
+    try {
+      return await super.handleCompleted(...parameters)
+    } catch (error) {
+      if (isConnectionError(error)) throw error // BullMQ repeats it when the connection is back.
+      return this.#unsettled(parameters[1], error)
+    }
+  }
+
+  protected override async handleFailed(...parameters: Parameters<Worker['handleFailed']>): Promise<Job> {
+    const [error, job] = parameters
+    if (error instanceof DelayedError || error instanceof WaitingError) return super.handleFailed(...parameters)
+    return this.#unsettled(job, error)
+  }
+
+  #unsettled(job: Job, error: unknown): Job {
+    this.#observer.onUnsettled(job, error, codeOf(error) === -1)
+    return nothing
+  }
+}
+
+/** BullMQ's way to say "no next job": its types are made without `strictNullChecks`. */
+const nothing = undefined as unknown as Job
+
+/** Whether a job was lost to a stalled check while it was in hand. */
+export function isLockLost(error: unknown): boolean {
+  return lockLostCodes.has(codeOf(error))
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+}
+
+/** As BullMQ tells them apart (its isNotConnectionError). */
+function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return (
+    error.message.includes('Connection is closed') ||
+    error.message.includes('ECONNREFUSED') ||
+    codeOf(error) === 'ECONNREFUSED'
+  )
+}

@@ -1,0 +1,97 @@
+import type { Log } from '../core/log.ts'
+import type { Consumer, Handler, QueueName, Queues, StoredJob } from '../core/queue.ts'
+import type { Backend } from './backend.ts'
+import { startConsumer } from './consumer.ts'
+import { bullNameOf, decodeId, encodeId } from './names.ts'
+
+/** Jobs removed at once; each is a call of its own. */
+const removedAtOnce = 100
+
+/** The contract of core/queue.ts on BullMQ, whatever BullMQ itself stands on. */
+export function createQueues(backend: Backend, log: Log): Queues {
+  const consumers = new Set<Consumer>()
+  const registered = new Set<string>()
+  let closing: Promise<void> | undefined
+
+  return {
+    kind: backend.kind,
+    durability: backend.durability,
+    describe: backend.describe,
+    store: backend.store,
+
+    async add(name, jobs) {
+      if (jobs.length === 0) return
+      // A worker adds to its own failures only, and its Redis user can't reach the register.
+      if (name.part !== 'failures') await register(name.owner)
+      const bullName = bullNameOf(name)
+      const bullJobs = jobs.map(({ id, data }) => ({ id: encodeId(id), data: backend.encode(data) }))
+      const queue = await backend.queue(bullName)
+      await backend.attempt(() => backend.addAll(queue, bullJobs))
+    },
+
+    consume<Data>(queue: QueueName, handler: Handler<Data>, { concurrency }: { readonly concurrency: number }) {
+      const consumer = startConsumer<Data>({ backend, queue, handler, concurrency, log })
+      const tracked: Consumer = {
+        ...consumer,
+        async close(deadlineMs) {
+          await consumer.close(deadlineMs)
+          consumers.delete(tracked)
+        },
+      }
+      consumers.add(tracked)
+      return tracked
+    },
+
+    async counts(name) {
+      const queue = await backend.queue(bullNameOf(name))
+      return backend.attempt(() => backend.counts(queue))
+    },
+
+    async peek<Data>(name: QueueName, start: number, count: number) {
+      if (count <= 0) return []
+      const queue = await backend.queue(bullNameOf(name))
+      const stored = await backend.attempt(() => backend.waiting(queue, start, count))
+      return stored.map((job) => read<Data>(job))
+    },
+
+    async get<Data>(name: QueueName, id: string) {
+      const queue = await backend.queue(bullNameOf(name))
+      const job = await backend.attempt(async () => queue.getJob(encodeId(id)))
+      return job?.id === undefined ? undefined : read<Data>({ id: job.id, data: job.data, at: job.timestamp })
+    },
+
+    async remove(name, ids) {
+      const queue = await backend.queue(bullNameOf(name))
+      let removed = 0
+      const each = [...new Set(ids)]
+      for (let start = 0; start < each.length; start += removedAtOnce) {
+        const page = each.slice(start, start + removedAtOnce).map(encodeId)
+        const were = await backend.attempt(() => Promise.all(page.map((id) => backend.remove(queue, id))))
+        removed += were.filter(Boolean).length
+      }
+      return removed
+    },
+
+    owners: () => backend.attempt(() => backend.owners()),
+    ping: () => backend.ping(),
+
+    close() {
+      return (closing ??= close())
+    },
+  }
+
+  async function register(owner: string): Promise<void> {
+    if (registered.has(owner)) return
+    await backend.attempt(() => backend.register(owner))
+    registered.add(owner)
+  }
+
+  function read<Data>({ id, data, at }: StoredJob<unknown>): StoredJob<Data> {
+    return { id: decodeId(id), data: backend.decode(data) as Data, at }
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([...consumers].map((consumer) => consumer.close(0)))
+    await backend.close()
+  }
+}

@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DelayedError, type Job as BullJob } from 'bullmq'
+import { messageOf } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Consumer, Handled, Handler, Job, QueueName } from '../core/queue.ts'
+import { within, type Backend } from './backend.ts'
+import { SettlingWorker } from './bull-worker.ts'
+import { bullNameOf, decodeId } from './names.ts'
+
+/** Deaths after which BullMQ would fail a job by itself; delivery/ decides about those, so: never (feasibility-queue, change 9). */
+const maxStalledCount = 1e9
+
+/** How long a handler that threw keeps its job from coming back: doubled each time it was taken up. */
+const defectMs = { first: 1_000, max: 300_000 }
+
+/** After its signal was aborted a handler may still say what it got done; a process that waits longer would be killed itself. */
+const graceMs = 1_000
+
+export interface ConsumerOptions<Data> {
+  readonly backend: Backend
+  readonly queue: QueueName
+  readonly handler: Handler<Data>
+  readonly concurrency: number
+  readonly log: Log
+}
+
+export function startConsumer<Data>({ backend, queue, handler, concurrency, log }: ConsumerOptions<Data>): Consumer {
+  const name = bullNameOf(queue)
+  const { connection, factory, lockMs, stalledCheckMs } = backend.workerSettings
+  const abort = new AbortController()
+  let paused = false
+  let closing: Promise<void> | undefined
+
+  const worker = new SettlingWorker(
+    name.name,
+    process,
+    {
+      connection,
+      prefix: name.prefix,
+      concurrency,
+      lockDuration: lockMs,
+      stalledInterval: stalledCheckMs,
+      maxStalledCount,
+      removeOnComplete: { count: 0 },
+    },
+    factory,
+    { onError: (error) => backend.complain(error), onUnsettled },
+  )
+  void worker.run()
+
+  return {
+    pause() {
+      paused = true
+      worker.pause(true).catch((error: unknown) => backend.complain(error))
+    },
+    resume() {
+      paused = false
+      worker.resume().catch((error: unknown) => backend.complain(error))
+    },
+    close(deadlineMs) {
+      return (closing ??= close(deadlineMs))
+    },
+  }
+
+  async function process(bullJob: BullJob, token?: string): Promise<void> {
+    // INVARIANT: BullMQ's worker hands its lock token to every processor.
+    const lock = token ?? ''
+    // It was being fetched when we were told to stop.
+    if (paused || closing !== undefined) throw await backend.putBack(bullJob, lock)
+    const handled = await handle(bullJob)
+    if (handled.kind === 'done') return
+    await putOff(bullJob, lock, handled)
+    throw new DelayedError() // Tells BullMQ that the job was moved already.
+  }
+
+  async function handle(bullJob: BullJob): Promise<Outcome<Data>> {
+    try {
+      const data = backend.decode(bullJob.data) as Data
+      const job: Job<Data> = {
+        id: decodeId(bullJob.id ?? ''),
+        data,
+        deaths: Math.max(0, bullJob.stalledCounter),
+        at: bullJob.timestamp,
+        update: (next) => bullJob.updateData(backend.encode(next)),
+      }
+      const handled = await handler(job, abort.signal)
+      return handled.kind === 'again' && handled.data === data ? { kind: 'again', afterMs: handled.afterMs } : handled
+    } catch (error) {
+      log.error(
+        { job: bullJob.id, queue: name.name, error: messageOf(error) },
+        'a handler failed; its job comes back later',
+      )
+      const afterMs = Math.min(defectMs.max, defectMs.first * 2 ** Math.max(0, bullJob.attemptsStarted - 1))
+      return { kind: 'again', afterMs }
+    }
+  }
+
+  /** Two steps, and safe between them: a death after the first leaves a job that is stalled with the new data. */
+  async function putOff(bullJob: BullJob, token: string, handled: PutOff<Data>): Promise<void> {
+    try {
+      if ('data' in handled) await bullJob.updateData(backend.encode(handled.data))
+      await bullJob.moveToDelayed(Date.now() + Math.max(0, handled.afterMs), token)
+    } catch (error) {
+      onUnsettled(bullJob, error, false)
+    }
+  }
+
+  function onUnsettled(bullJob: BullJob, error: unknown, gone: boolean): void {
+    if (worker.getBackend().closing !== undefined) return
+    log.warn(
+      { job: bullJob.id, queue: name.name, error: messageOf(error) },
+      'a job could not be put away; it will be taken up again',
+    )
+    if (gone) return
+    backend.forgiveDeath(name, bullJob.id ?? '').catch((cause: unknown) => backend.complain(cause))
+  }
+
+  async function close(deadlineMs: number): Promise<void> {
+    const drained = worker.close()
+    const late = () => new Error('late')
+    const settled = await within(deadlineMs, drained, late).then(
+      () => true,
+      () => false,
+    )
+    if (settled) return
+    abort.abort()
+    // Whether or not they answer now, what is left is left: it comes back as if this process had died.
+    await Promise.race([drained.catch(() => {}), sleep(graceMs)])
+    await within(graceMs, worker.abandon(), late).catch(() => {})
+  }
+}
+
+type PutOff<Data> = { readonly kind: 'again'; readonly data?: Data; readonly afterMs: number }
+type Outcome<Data> = Exclude<Handled<Data>, { kind: 'again' }> | PutOff<Data>

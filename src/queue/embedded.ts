@@ -1,0 +1,230 @@
+import { mkdir } from 'node:fs/promises'
+import { createPostgresBackend, DelayedError, Job, Queue, runMigrations } from 'bullmq'
+import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Queues, StoredJob } from '../core/queue.ts'
+import { type Backend, closedError, type Factory, type NewJob, within } from './backend.ts'
+import { createQueues } from './bullmq-queues.ts'
+import { DatabaseAway, EmbeddedDatabase, type Query } from './embedded-database.ts'
+import { corrupt, prepareDatabaseFolder } from './embedded-folder.ts'
+import { EmbeddedPool } from './embedded-pool.ts'
+import { createEmbeddedStore, storeTables } from './embedded-store.ts'
+import { startHousekeeping } from './housekeeping.ts'
+import { jobOptions, queueOptions } from './job-options.ts'
+import { decodeName, encodeName } from './names.ts'
+import { takeFolder } from './owner-lock.ts'
+import { createPacedWarn } from './paced-warn.ts'
+
+export interface EmbeddedQueuesOptions {
+  /** A folder of its own, e.g. `data/queue`; made where there is none. Not on a network file system. */
+  readonly folder: string
+  readonly log: Log
+  /** After this long without an answer an add has failed. 5 s: nothing is ever "away" here, but a slow disk may sync for seconds. */
+  readonly timeoutMs?: number
+}
+
+export interface EmbeddedQueues extends Queues {
+  readonly kind: 'embedded'
+  /** How often data was forced to the disk so far: at least once for every add that resolved. */
+  syncs(): Promise<number>
+}
+
+/** One process holds the queue, so a lock runs out only when something here went wrong; long, that a busy process isn't taken for one. */
+const lockMs = 30_000
+const stalledCheckMs = 5_000
+
+/** Nobody reads BullMQ's events: they need no place in the log that is synced. */
+const unlogEvents = `
+DO $$ BEGIN
+  IF (SELECT relpersistence FROM pg_class WHERE oid = 'bullmq.event'::regclass) <> 'u' THEN
+    ALTER TABLE bullmq.event SET UNLOGGED;
+  END IF;
+END $$`
+
+/** Whoever held these is dead, since we hold the folder. They keep their place, so they come first again. */
+const takeUp = `
+UPDATE bullmq.job SET state = 'waiting', lock_token = NULL, locked_until_ms = NULL, stalled_marked = false,
+  stalled_count = stalled_count + 1 WHERE state = 'active'`
+
+/**
+ * Opens the queues in a folder, for this process alone; what a dead one had in hand waits again at once. Throws
+ * SluiceError QUEUE_HELD (with who holds it) and QUEUE_CORRUPT (with what to do).
+ */
+export async function openEmbeddedQueues(options: EmbeddedQueuesOptions): Promise<EmbeddedQueues> {
+  const { folder, log } = options
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const letGo = takeFolder(folder)
+  let database: EmbeddedDatabase | undefined
+  try {
+    database = new EmbeddedDatabase(await prepareDatabaseFolder(folder, log), log, prepareSession)
+    await database.open()
+    await prepareTables(database)
+    const backend = createBackend(database, letGo, options)
+    return { ...createQueues(backend, log), kind: 'embedded', syncs: () => backend.attempt(() => syncsOf(database)) }
+  } catch (error) {
+    await database?.close()
+    letGo()
+    throw error instanceof SluiceError ? error : corrupt(folder, error)
+  }
+}
+
+async function prepareSession(query: Query): Promise<void> {
+  await runMigrations({ query: (text: string, params?: readonly unknown[]) => mutable(query(text, params)) }, 'bullmq')
+  await query('SET search_path TO bullmq, public')
+}
+
+async function prepareTables(database: EmbeddedDatabase): Promise<void> {
+  await database.query(storeTables)
+  await database.query(unlogEvents)
+  // Reads the whole table, whose pages have checksums: damage is found now and not in the middle of the night.
+  await database.query('SELECT count(queue) FROM bullmq.job')
+  await database.query(takeUp)
+}
+
+function createBackend(database: EmbeddedDatabase, letGo: () => void, options: EmbeddedQueuesOptions): Backend {
+  const { folder, log, timeoutMs = 5_000 } = options
+  const pool = new EmbeddedPool(database)
+  const factory = createPostgresBackend as unknown as Factory
+  const connection = pool as never
+  const queues = new Map<string, Promise<Queue>>()
+  const warn = createPacedWarn(log)
+  const stopHousekeeping = startHousekeeping(database, log)
+  let closed = false
+
+  async function attempt<T>(operation: () => Promise<T>): Promise<T> {
+    if (closed) throw closedError()
+    try {
+      return await within(
+        timeoutMs,
+        operation(),
+        () => new QueueAwayError('the embedded queue did not answer in time', true),
+      )
+    } catch (error) {
+      if (error instanceof SluiceError) throw error
+      // What Postgres refused it has rolled back.
+      const inDoubt = error instanceof DatabaseAway && error.sent
+      throw new QueueAwayError(`the embedded queue: ${messageOf(error)}`, inDoubt, { cause: error })
+    }
+  }
+
+  async function openQueue(name: string): Promise<Queue> {
+    const queue = new Queue(name, { ...queueOptions, connection }, factory)
+    queue.on('error', complain)
+    await queue.waitUntilReady()
+    return queue
+  }
+
+  function complain(error: unknown): void {
+    if (!closed && !(error instanceof DatabaseAway)) warn({ error: messageOf(error) }, 'trouble in the embedded queue')
+  }
+
+  return {
+    kind: 'embedded',
+    durability: 'fsync',
+    describe: `embedded queue in ${folder}: an acknowledged message survives a power failure; one process holds it`,
+    store: createEmbeddedStore(database, attempt),
+    workerSettings: { connection, factory, lockMs, stalledCheckMs },
+    attempt,
+    complain,
+    // jsonb refuses U+0000 and lone surrogates and forgets the order of keys; JSON text in a string has none of these.
+    encode: (data) => JSON.stringify(data),
+    decode: (stored) => (typeof stored === 'string' ? JSON.parse(stored) : stored),
+
+    async queue({ name }) {
+      const known = queues.get(name)
+      if (known !== undefined) return known
+      const opening = attempt(() => openQueue(name))
+      queues.set(name, opening)
+      opening.catch(() => queues.delete(name))
+      return opening
+    },
+
+    addAll,
+
+    async waiting(queue, start, count) {
+      // BullMQ's own listing begins with the newest here.
+      const text =
+        "SELECT id, data, added_at_ms AS at FROM bullmq.job WHERE queue = $1 AND state = 'waiting' ORDER BY priority, seq OFFSET $2 LIMIT $3"
+      const { rows } = await database.query(text, [queue.name, start, count])
+      return rows as readonly StoredJob<unknown>[]
+    },
+
+    async counts(queue) {
+      // Each by its own index; BullMQ's own counting reads every row.
+      const of = (state: string) =>
+        `(SELECT count(*) FROM bullmq.job WHERE queue = $1 AND state = '${state}')::int AS ${state}`
+      const { rows } = await database.query(`SELECT ${['waiting', 'active', 'delayed'].map(of).join(', ')}`, [
+        queue.name,
+      ])
+      return rows[0] as Awaited<ReturnType<Backend['counts']>>
+    },
+
+    async remove(queue, id) {
+      return (await queue.remove(id)) === 1
+    },
+
+    async putBack(job, token) {
+      // Delayed by nothing it keeps its place; BullMQ's "move to wait" would put it last here.
+      await job.moveToDelayed(Date.now(), token)
+      return new DelayedError()
+    },
+
+    async forgiveDeath({ name }, id) {
+      await attempt(() =>
+        database.query('UPDATE bullmq.job SET stalled_count = stalled_count - 1 WHERE queue = $1 AND id = $2', [
+          name,
+          id,
+        ]),
+      )
+    },
+
+    async register(owner) {
+      await database.query('INSERT INTO sluice.owner VALUES ($1) ON CONFLICT DO NOTHING', [encodeName(owner)])
+    },
+
+    async owners() {
+      const { rows } = await database.query('SELECT owner FROM sluice.owner')
+      return (rows as readonly { readonly owner: string }[]).map(({ owner }) => decodeName(owner)).sort()
+    },
+
+    async ping() {
+      await attempt(() =>
+        within(1_000, database.query('SELECT 1'), () => new QueueAwayError('the embedded queue is busy', false)),
+      )
+    },
+
+    async close() {
+      closed = true
+      stopHousekeeping()
+      await database.close()
+      letGo()
+    },
+  }
+}
+
+/** One statement, so all or none. Not `addBulk`: it makes two temporary tables a call, which is ten times slower and bloats the catalog. */
+async function addAll(queue: Queue, jobs: readonly NewJob[]): Promise<void> {
+  const [first, ...more] = jobs
+  if (first === undefined) return
+  if (more.length === 0) return void (await queue.add('job', first.data, jobOptions(first.id)))
+  const entries = jobs.map(({ id, data }) => ({
+    queueName: queue.name,
+    prefix: '',
+    jobId: id,
+    jobData: new Job(queue, 'job', data, jobOptions(id), id).asJSON(),
+    parentKeyOpts: {},
+  }))
+  // It answers with errors instead of throwing them; BullMQ's own FlowProducer overlooks that.
+  for (const [error] of await queue.getBackend().addFlow(entries)) if (error !== null) throw error
+}
+
+async function syncsOf(database: EmbeddedDatabase | undefined): Promise<number> {
+  return (await database?.syncs()) ?? 0
+}
+
+async function mutable(
+  result: Promise<{ readonly rows: readonly unknown[]; readonly rowCount: number }>,
+): Promise<{ rows: never[]; rowCount: number }> {
+  const { rows, rowCount } = await result
+  return { rows: rows as never[], rowCount }
+}

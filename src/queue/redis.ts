@@ -1,0 +1,167 @@
+import { createRedisBackend, Queue, WaitingError } from 'bullmq'
+import { messageOf, QueueAwayError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Durability, Queues, StoredJob } from '../core/queue.ts'
+import type { Backend } from './backend.ts'
+import { createQueues } from './bullmq-queues.ts'
+import { isLockLost } from './bull-worker.ts'
+import { jobOptions, queueOptions } from './job-options.ts'
+import { encodeName, decodeName, type BullName } from './names.ts'
+import { createPacedWarn } from './paced-warn.ts'
+import { isReplyError, RedisLink } from './redis-link.ts'
+import { patient, readRedisUrl, type RedisTls } from './redis-options.ts'
+import { createRedisStore } from './redis-store.ts'
+
+export interface RedisQueuesOptions {
+  /** `redis://` or `rediss://`, with user name and password where Redis wants them. */
+  readonly url: string
+  readonly tls?: RedisTls
+  /** What an acknowledgement promises; checked against the server. Default `process`. */
+  readonly durability?: Durability
+  /** Use a Redis that evicts or has no append-only file all the same. */
+  readonly acceptLoss?: boolean
+  /** Who asks: a worker's Redis user reaches its own queues only and can't read the server's configuration. */
+  readonly role: 'ingest' | 'worker'
+  readonly log: Log
+  /** After this long without an answer an add has failed. 2 s: a publisher waits for it, and an fsync of a busy disk takes up to one. */
+  readonly timeoutMs?: number
+  /** A job whose holder gives no sign of life for this long is free. With the check below: taken up within 10 s of a death. */
+  readonly lockMs?: number
+  readonly stalledCheckMs?: number
+}
+
+const ownersKey = '{sluice}:owners'
+
+/** Counts a death less, if the job is still there. */
+const forgiveScript = `if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HINCRBY', KEYS[1], 'stc', -1) end`
+
+const promises = {
+  process: 'survives the death of any process; a power failure may take the last second',
+  fsync: 'survives a power failure',
+  replicated: 'survives the loss of the machine: a replica has it',
+} as const
+
+/**
+ * The queues on Redis. Redis being away is no failure to start: everything throws QUEUE_AWAY until it is there. Throws
+ * QUEUE_UNSAFE when it is there and may lose acknowledged messages; when that turns out later, adding throws it.
+ */
+export async function openRedisQueues(options: RedisQueuesOptions): Promise<Queues> {
+  const backend = createBackend(options)
+  try {
+    await backend.link.firstWord()
+  } catch (error) {
+    await backend.close()
+    throw error
+  }
+  return createQueues(backend, options.log)
+}
+
+function createBackend(options: RedisQueuesOptions): Backend & { readonly link: RedisLink } {
+  const {
+    durability = 'process',
+    acceptLoss = false,
+    role,
+    log,
+    timeoutMs = 2_000,
+    lockMs = 5_000,
+    stalledCheckMs = 2_000,
+  } = options
+  const address = readRedisUrl(options.url, options.tls)
+  const link = new RedisLink(
+    address.target,
+    `Redis (${address.label})`,
+    timeoutMs,
+    { durability, acceptLoss, role },
+    log,
+  )
+  const { redis } = link
+  const warn = createPacedWarn(log)
+  const queues = new Map<string, Promise<Queue>>()
+
+  return {
+    link,
+    kind: 'redis',
+    durability,
+    describe: `Redis at ${address.label}: an acknowledged message ${promises[durability]}`,
+    store: createRedisStore(link),
+    workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
+    attempt: (operation) => link.attempt(operation),
+    encode: (data) => data,
+    decode: (stored) => stored,
+
+    async queue(name) {
+      const known = queues.get(name.name)
+      if (known !== undefined) return known
+      const opening = link.attempt(() => openQueue(name))
+      queues.set(name.name, opening)
+      opening.catch(() => queues.delete(name.name))
+      return opening
+    },
+
+    async addAll(queue, jobs) {
+      try {
+        await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
+      } catch (error) {
+        // A pipeline isn't atomic: of one job we know that it isn't in, of several we don't.
+        if (jobs.length === 1 && isReplyError(error))
+          throw new QueueAwayError(`Redis: ${messageOf(error)}`, false, { cause: error })
+        throw error
+      }
+      // On the connection that added: it waits for what was written here.
+      if (durability !== 'replicated') return
+      if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0) throw new QueueAwayError('no replica of Redis took it in time', true)
+    },
+
+    async waiting(queue, start, count) {
+      const jobs = await queue.getJobs(['waiting'], start, start + count - 1, true)
+      return jobs.flatMap((job): StoredJob<unknown>[] =>
+        job?.id === undefined ? [] : [{ id: job.id, data: job.data, at: job.timestamp }],
+      )
+    },
+
+    async counts(queue) {
+      const { waiting = 0, active = 0, delayed = 0 } = await queue.getJobCounts('waiting', 'active', 'delayed')
+      return { waiting, active, delayed }
+    },
+
+    async remove(queue, id) {
+      // BullMQ answers 1 for a job that isn't there too.
+      const [there, removed] = await Promise.all([redis.exists(queue.toKey(id)), queue.remove(id)])
+      return there === 1 && removed === 1
+    },
+
+    async putBack(job, token) {
+      await job.moveToWait(token)
+      return new WaitingError()
+    },
+
+    async forgiveDeath({ prefix, name }, id) {
+      await link.attempt(() => redis.eval(forgiveScript, 1, `${prefix}:${name}:${id}`))
+    },
+
+    async register(owner) {
+      await redis.sadd(ownersKey, encodeName(owner))
+    },
+    async owners() {
+      return (await redis.smembers(ownersKey)).map(decodeName).sort()
+    },
+    async ping() {
+      await link.attempt(() => redis.ping())
+    },
+    complain(error) {
+      if (isLockLost(error) || isReplyError(error) || redis.status === 'ready')
+        warn({ error: messageOf(error) }, 'trouble in a queue on Redis')
+      else link.complain(error)
+    },
+    async close() {
+      link.close()
+    },
+  }
+
+  async function openQueue({ name, prefix }: BullName): Promise<Queue> {
+    const queue = new Queue(name, { ...queueOptions, connection: redis, prefix, skipVersionCheck: true })
+    queue.on('error', (error) => link.complain(error))
+    await queue.waitUntilReady()
+    return queue
+  }
+}
