@@ -1,2 +1,9 @@
 /** The public library. Used by path until a `prepack` emits JavaScript (DESIGN §6). */
-export {}
+export type {
+  CertificateFacts,
+  CertificateName,
+  PolicyContext,
+  PolicyDecision,
+  PolicyRequest,
+} from './policy/context.ts'
+export { evaluatePolicies } from './policy/evaluate.ts'

@@ -80,7 +80,8 @@ function matches(pattern: string, text: string, context: PolicyContext, doubt: b
     else if (piece.startsWith('${')) {
       const value = oracleValues(piece.slice(2, -1), context)
       const [only] = value
-      if (typeof only === 'string' && !piece.endsWith('List}') && piece !== '${iot:ConnectAttributes}') source += RegExp.escape(only)
+      if (typeof only === 'string' && !piece.endsWith('List}') && piece !== '${iot:ConnectAttributes}')
+        source += RegExp.escape(only)
       else if (doubt) source += '[^]*'
       else return false
     } else if (wildcards && piece === '*') source += '[^]*'
@@ -93,11 +94,14 @@ function matches(pattern: string, text: string, context: PolicyContext, doubt: b
 /** The values of a key; `undefined` among them for one that may not be used. */
 export function oracleValues(key: string, context: PolicyContext): readonly (string | undefined)[] {
   const mqtt = context.protocol !== 'http'
-  const thing = mqtt && context.isAttached === true && context.thingName === context.clientId ? context.thingName : undefined
+  const thing =
+    mqtt && context.isAttached === true && context.thingName === context.clientId ? context.thingName : undefined
   const names = context.certificate?.subject?.['CommonName']
   const common = (Array.isArray(names) ? names : [])
     .slice(0, 5)
-    .map((name: string) => (/[*$+?#]/.test(name) || name.length > 1024 ? undefined : name.replace(/[,"\\=<>;]/g, String.raw`\$&`)))
+    .map((name: string) =>
+      /[*$+?#]/.test(name) || name.length > 1024 ? undefined : name.replace(/[,"\\=<>;]/g, String.raw`\$&`),
+    )
   const table: Record<string, readonly (string | undefined)[]> = {
     'iot:ClientId': mqtt && context.clientId !== undefined ? [context.clientId] : [],
     'iot:Connection.Thing.ThingName': thing === undefined ? [] : [thing],
@@ -130,7 +134,8 @@ function conditionHolds(
   if (!exists) return ifExists || set === 'ForAllValues:' || (set === '' && negated)
   const holdsFor = (value: string | undefined, doubt: boolean): boolean => {
     if (value === undefined) return doubt
-    const one = (text: string): boolean => compare(operator.replace('Not', ''), value, text, context, negated ? !doubt : doubt)
+    const one = (text: string): boolean =>
+      compare(operator.replace('Not', ''), value, text, context, negated ? !doubt : doubt)
     return negated ? !wanted.some(one) : wanted.some(one)
   }
   if (set === 'ForAllValues:') return values.every((value) => holdsFor(value, doubt))

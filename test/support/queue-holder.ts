@@ -14,7 +14,9 @@ export type Opening =
 const [opening = '', owner = ''] = process.argv.slice(2)
 const order = JSON.parse(opening) as Opening
 const queues =
-  order.kind === 'redis' ? await openRedisQueues({ ...order, role: 'worker', log: silent }) : await openEmbeddedQueues({ ...order, log: silent })
+  order.kind === 'redis'
+    ? await openRedisQueues({ ...order, role: 'worker', log: silent })
+    : await openEmbeddedQueues({ ...order, log: silent })
 queues.consume(
   { owner, part: 'work' },
   (job) => {
