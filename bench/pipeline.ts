@@ -34,7 +34,11 @@ const bench = await Bench.open()
 try {
   const mosquitto = await bench.mosquitto()
   const redis = await bench.redis()
-  const config = await writeConfiguration(bench.folder, mosquitto, values.queue === 'embedded' ? 'embedded' : `redis://127.0.0.1:${redis}`)
+  const config = await writeConfiguration(
+    bench.folder,
+    mosquitto,
+    values.queue === 'embedded' ? 'embedded' : `redis://127.0.0.1:${redis}`,
+  )
 
   const rows: Observed[] = []
   // One process fewer for the ceilings is their nature; the order alternates so that no row always has the quiet minute.
@@ -52,21 +56,43 @@ try {
   async function relay(): Promise<Observed> {
     const process = await bench.node('support/relay.ts', [String(mosquitto), 'relayed/#', 'out'])
     await process.says('ready')
-    const seen = await bench.flood('relay', { port: mosquitto, publish: 'relayed', observe: 'out/relayed/#', messages, window, watch: { relay: process } })
+    const seen = await bench.flood('relay', {
+      port: mosquitto,
+      publish: 'relayed',
+      observe: 'out/relayed/#',
+      messages,
+      window,
+      watch: { relay: process },
+    })
     await process.stop()
     return seen
   }
 
   async function pipeline(): Promise<Observed> {
     const parts = await startSluice()
-    const seen = await bench.flood('sluice', { port: mosquitto, publish: 'devices', observe: 'routed/#', messages, window, watch: parts.watch })
+    const seen = await bench.flood('sluice', {
+      port: mosquitto,
+      publish: 'devices',
+      observe: 'routed/#',
+      messages,
+      window,
+      watch: parts.watch,
+    })
     await parts.stop()
     return seen
   }
 
   async function pipelineLatency(): Promise<Observed> {
     const parts = await startSluice()
-    const seen = await bench.flood('latency', { port: mosquitto, publish: 'devices', observe: 'routed/#', messages: latencyMessages, window, rate: latencyRate, watch: parts.watch })
+    const seen = await bench.flood('latency', {
+      port: mosquitto,
+      publish: 'devices',
+      observe: 'routed/#',
+      messages: latencyMessages,
+      window,
+      rate: latencyRate,
+      watch: parts.watch,
+    })
     await parts.stop()
     return seen
   }
@@ -95,7 +121,17 @@ async function writeConfiguration(folder: string, port: number, queue: string): 
     'sluice.yaml': JSON.stringify({
       listen: {},
       queue,
-      bridges: [{ name: 'bench', url: broker, topics: ['devices/#'], thing: '${ $topic(2) }', actsFor: ['*'], trust: 'topics', unknownThings: 'allow' }],
+      bridges: [
+        {
+          name: 'bench',
+          url: broker,
+          topics: ['devices/#'],
+          thing: '${ $topic(2) }',
+          actsFor: ['*'],
+          trust: 'topics',
+          unknownThings: 'allow',
+        },
+      ],
       log: { format: 'json' },
     }),
     'rules/bench.yaml': `from: devices/+/climate\nto: [{ worker: out, with: { topic: 'routed/\${ $topic(2) }' } }]\n`,
@@ -117,17 +153,33 @@ function report(rows: readonly Observed[], addBulk: number, latency: Observed): 
   if (ours === undefined || relay === undefined || alone === undefined) throw new Error('a run is missing')
   const ratio = ours.rate / relay.rate
   if (values.json) {
-    console.log(JSON.stringify({ messages, rounds, queue: values.queue, ours, relay, alone, addBulk, latency, ratioToRelay: ratio }))
+    console.log(
+      JSON.stringify({
+        messages,
+        rounds,
+        queue: values.queue,
+        ours,
+        relay,
+        alone,
+        addBulk,
+        latency,
+        ratioToRelay: ratio,
+      }),
+    )
     return
   }
   console.log(`\n${messages} messages a run, best of ${rounds}, queue ${values.queue}, window ${window}\n`)
   for (const row of [alone, relay, ours]) {
     const cpu = Object.entries(row.cpuMicros).map(([name, micros]) => `${name} ${micros.toFixed(1)} µs`)
     const memory = Object.entries(row.peakMiB).map(([name, mib]) => `${name} ${mib} MiB`)
-    console.log(`${row.name.padEnd(12)}${Math.round(row.rate).toString().padStart(8)}/s  duplicates ${row.duplicates}  CPU a message: ${cpu.join(', ') || '-'}  peak: ${memory.join(', ') || '-'}`)
+    console.log(
+      `${row.name.padEnd(12)}${Math.round(row.rate).toString().padStart(8)}/s  duplicates ${row.duplicates}  CPU a message: ${cpu.join(', ') || '-'}  peak: ${memory.join(', ') || '-'}`,
+    )
   }
   console.log(`${'addBulk'.padEnd(12)}${Math.round(addBulk).toString().padStart(8)}/s  messages in full envelopes`)
-  console.log(`\nat ${latencyRate} messages/s: p50 ${latency.p50.toFixed(1)} ms, p99 ${latency.p99.toFixed(1)} ms from publish to subscriber`)
+  console.log(
+    `\nat ${latencyRate} messages/s: p50 ${latency.p50.toFixed(1)} ms, p99 ${latency.p99.toFixed(1)} ms from publish to subscriber`,
+  )
   console.log(`\nsluice / relay       ${ratio.toFixed(2)}   (aim: 0.55)`)
   console.log(`sluice / subscriber  ${(ours.rate / alone.rate).toFixed(2)}`)
   console.log(`sluice / addBulk     ${(ours.rate / addBulk).toFixed(2)}`)

@@ -25,7 +25,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['observe'],
   re2js: ['rules'],
   yaml: ['config'],
-  zod: ['core', 'config', 'forwarders', 'credentials', 'policy', 'identity', 'delivery'],
+  zod: ['core', 'commands', 'config', 'forwarders', 'credentials', 'policy', 'identity', 'delivery'],
 }
 
 /** Folders that hold downstream secrets or the code that uses them: outside what ingest loads. */

@@ -21,7 +21,14 @@ export async function measureAddBulk(port: number, calls: number): Promise<numbe
     attempts: 0,
   }
   const data = { v: 1, set: 'bench', entries: Array.from({ length: envelopeMessages }, () => entry) }
-  const call = () => queue.addBulk(Array.from({ length: envelopesPerCall }, () => ({ name: 'envelope', data, opts: { jobId: newId(), removeOnComplete: true } })))
+  const call = () =>
+    queue.addBulk(
+      Array.from({ length: envelopesPerCall }, () => ({
+        name: 'envelope',
+        data,
+        opts: { jobId: newId(), removeOnComplete: true },
+      })),
+    )
   await call()
   const start = performance.now()
   let left = calls

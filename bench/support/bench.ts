@@ -57,7 +57,14 @@ export class Bench {
   async mosquitto(): Promise<number> {
     const port = await freePort()
     const file = join(this.folder, 'mosquitto.conf')
-    const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'user root', 'max_queued_messages 0', 'max_queued_bytes 0', 'max_inflight_messages 1000']
+    const lines = [
+      `listener ${port} 127.0.0.1`,
+      'allow_anonymous true',
+      'user root',
+      'max_queued_messages 0',
+      'max_queued_bytes 0',
+      'max_inflight_messages 1000',
+    ]
     await writeFile(file, lines.join('\n'))
     const part = this.#start('mosquitto', ['-c', file])
     await part.says('running')
@@ -66,7 +73,22 @@ export class Bench {
 
   async redis(): Promise<number> {
     const port = await freePort()
-    const part = this.#start('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', this.folder, '--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec', '--maxmemory-policy', 'noeviction'])
+    const part = this.#start('redis-server', [
+      '--port',
+      String(port),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      this.folder,
+      '--save',
+      '',
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'everysec',
+      '--maxmemory-policy',
+      'noeviction',
+    ])
     await part.says('Ready to accept connections')
     return port
   }
@@ -80,13 +102,18 @@ export class Bench {
   }
 
   /** One run: a subscriber, then a publisher in a process of its own, until every message has arrived. */
-  async flood(name: string, { port, publish, observe, messages, window, rate = 0, watch = {} }: Flood): Promise<Observed> {
+  async flood(
+    name: string,
+    { port, publish, observe, messages, window, rate = 0, watch = {} }: Flood,
+  ): Promise<Observed> {
     const observer = await this.node('support/observer.ts', [String(port), observe, String(messages)])
     await observer.says('ready')
     const before = Object.entries(watch).map(([part, { pid }]) => [part, cpuSeconds(pid)] as const)
     const load = await this.node('support/load.ts', [port, publish, messages, window, rate].map(String))
     const seen = await observer.json()
-    const cpuMicros = Object.fromEntries(before.map(([part, seconds]) => [part, ((cpuSeconds(watch[part]?.pid ?? 0) - seconds) * 1e6) / messages]))
+    const cpuMicros = Object.fromEntries(
+      before.map(([part, seconds]) => [part, ((cpuSeconds(watch[part]?.pid ?? 0) - seconds) * 1e6) / messages]),
+    )
     const peakMiB = Object.fromEntries(Object.entries(watch).map(([part, { pid }]) => [part, memoryMiB(pid).peak]))
     await Promise.all([observer.stop(), load.stop()])
     const { duplicates = 0, rate: measured = 0, p50 = 0, p99 = 0 } = seen
@@ -118,7 +145,9 @@ export class Bench {
           resolve()
         }
         changed.add(look)
-        child.once('close', (code) => reject(new Error(`${command} ended with ${code} before it said ${what}:\n${output}`)))
+        child.once('close', (code) =>
+          reject(new Error(`${command} ended with ${code} before it said ${what}:\n${output}`)),
+        )
         look()
       })
     const part: Part = {

@@ -31,5 +31,14 @@ await done.promise
 const seconds = (performance.timeOrigin + performance.now() - first) / 1000
 const sorted = latencies.toSorted()
 const quantile = (q: number) => sorted[Math.min(count - 1, Math.floor(count * q))] ?? 0
-console.log(JSON.stringify({ messages: distinct, duplicates, seconds, rate: distinct / seconds, p50: quantile(0.5), p99: quantile(0.99) }))
+console.log(
+  JSON.stringify({
+    messages: distinct,
+    duplicates,
+    seconds,
+    rate: distinct / seconds,
+    p50: quantile(0.5),
+    p99: quantile(0.99),
+  }),
+)
 client.close()

@@ -32,7 +32,12 @@ export async function connectRaw(
   socket.on('data', (chunk: Buffer) => packets.parse(chunk))
   socket.on('error', (error) => connack.reject(error))
   const properties = { receiveMaximum: 5_000 }
-  socket.write(generate({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clean: true, clientId, keepalive: 0, properties }, { protocolVersion: 5 }))
+  socket.write(
+    generate(
+      { cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clean: true, clientId, keepalive: 0, properties },
+      { protocolVersion: 5 },
+    ),
+  )
   await connack.promise
 
   let acks: number[] = []
@@ -49,11 +54,21 @@ export async function connectRaw(
     socket,
     async subscribe(filter) {
       suback = Promise.withResolvers()
-      socket.write(generate({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos: 1 }] }, { protocolVersion: 5 }))
+      socket.write(
+        generate(
+          { cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: filter, qos: 1 }] },
+          { protocolVersion: 5 },
+        ),
+      )
       await suback.promise
     },
     publish(topic, payload, id) {
-      socket.write(generate({ cmd: 'publish', topic, payload, qos: 1, messageId: id, dup: false, retain: false }, { protocolVersion: 5 }))
+      socket.write(
+        generate(
+          { cmd: 'publish', topic, payload, qos: 1, messageId: id, dup: false, retain: false },
+          { protocolVersion: 5 },
+        ),
+      )
     },
     acknowledge(id) {
       if (acks.push(id) === 1) setImmediate(flush)

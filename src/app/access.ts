@@ -10,7 +10,7 @@ import { createRegistry } from '../identity/registry.ts'
 import { type Place, resourceArn, topicArn } from '../policy/arn.ts'
 import { type CompiledPolicies, compilePolicies } from '../policy/compile.ts'
 import type { PolicyContext, PolicyDecision } from '../policy/context.ts'
-import { complainAboutReservedTopic } from '../policy/reserved-topics.ts'
+import { complainAboutReservedFilter, complainAboutReservedTopic } from '../policy/reserved-topics.ts'
 
 /** A bridge as access control sees it: its principal, and what it may publish where no policy says. */
 export interface BridgeAccess {
@@ -65,7 +65,7 @@ export function createAccess({ directory, bridges, arn, log, metrics }: AccessOp
   }
 
   function decided(speaker: Speaker, action: DataAction, name: string): Decision {
-    const reserved = action === 'iot:Publish' ? complainAboutReservedTopic(name) : undefined
+    const reserved = complainAboutReserved(action, name)
     if (reserved !== undefined) return { allow: false, because: reserved, reserved: true }
     const bridge = bridgeOf.get(speaker.principal.name)
     if (bridge !== undefined && bridge.policies === undefined) return decideForOpenBridge(bridge, action, name)
@@ -130,6 +130,20 @@ export function createAccess({ directory, bridges, arn, log, metrics }: AccessOp
     },
     knowsThing: (thing) => registry.thing(thing) !== undefined,
     mayActFor: (principal: Principal, thing) => mayActFor(principal, thing),
+  }
+}
+
+/** `$` topics that are closed to clients whatever their policies; `$aws/#` is an open filter, so deliveries are asked about too. */
+function complainAboutReserved(action: DataAction, name: string): string | undefined {
+  switch (action) {
+    case 'iot:Publish':
+      return complainAboutReservedTopic(name)
+    case 'iot:Subscribe':
+    case 'iot:Receive':
+      return complainAboutReservedFilter(name)
+    case 'iot:Connect':
+    case 'iot:RetainPublish':
+      return undefined
   }
 }
 

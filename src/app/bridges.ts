@@ -39,8 +39,21 @@ export function startBridges({ bridges, accept, store, log, metrics, fail }: Bri
       ...(ofThing?.kind === 'quick' && { thing: ofThing.from }),
       ...(ofId?.kind === 'quick' && { id: ofId.from }),
     }
-    const principal: Principal = { name: bridgePrincipal(written.name), method: 'bridge', actsFor, trust, unknownThings }
-    const bridge = createBridge({ settings, accept: withEvaluated(accept, ofThing, ofId), principal, store, log, metrics })
+    const principal: Principal = {
+      name: bridgePrincipal(written.name),
+      method: 'bridge',
+      actsFor,
+      trust,
+      unknownThings,
+    }
+    const bridge = createBridge({
+      settings,
+      accept: withEvaluated(accept, ofThing, ofId),
+      principal,
+      store,
+      log,
+      metrics,
+    })
     bridge.ended.catch((error: unknown) => fail(error instanceof Error ? error : new Error(String(error))))
     bridge.start()
     return bridge
@@ -49,7 +62,9 @@ export function startBridges({ bridges, accept, store, log, metrics, fail }: Bri
     states: () =>
       running.map((bridge) => {
         const { connected, inFlight, clientId, lastError } = bridge.state()
-        const state = connected ? `connected as ${clientId ?? '?'}, ${inFlight} in flight` : `not connected${lastError === undefined ? '' : `: ${lastError}`}`
+        const state = connected
+          ? `connected as ${clientId ?? '?'}, ${inFlight} in flight`
+          : `not connected${lastError === undefined ? '' : `: ${lastError}`}`
         return { name: bridge.name, state }
       }),
     close: async (deadlineMs) => void (await Promise.all(running.map((bridge) => bridge.stop({ deadlineMs })))),

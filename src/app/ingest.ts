@@ -229,7 +229,7 @@ function snapshotOf(config: Config, log: Log, metrics: Metrics): Snapshot {
   return {
     config,
     access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, log, metrics }),
-    rules: compileRules(config.rules),
+    rules: compileRules(config.rules, { kindOf: (worker) => config.workers.get(worker)?.kind }),
   }
 }
 

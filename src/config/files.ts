@@ -22,7 +22,8 @@ export async function listFiles(
   depth: number,
 ): Promise<string[] | undefined> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => undefined)
-  if (entries === undefined) return undefined
+  // A command may name one file instead of a folder.
+  if (entries === undefined) return (await isFile(folder)) ? [folder] : undefined
   const found: string[] = []
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith('.')) continue
@@ -32,6 +33,10 @@ export async function listFiles(
     } else if (extensions.includes(extname(entry.name))) found.push(path)
   }
   return found
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false
 }
 
 async function isFolder(entry: Dirent, path: string): Promise<boolean> {

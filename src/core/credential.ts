@@ -27,7 +27,15 @@ export interface CredentialDefinition<Settings extends z.ZodObject = z.ZodObject
   /** What stands beside `type:` in a worker's `credential:`. */
   readonly settings: Settings
   /** Throws SluiceError CREDENTIAL_FAILED with a sentence that names no secret. */
-  open(settings: z.output<Settings>, context: { readonly log: Log; readonly signal: AbortSignal }): Promise<Credential>
+  open(settings: z.output<Settings>, context: CredentialContext): Promise<Credential>
+}
+
+export interface CredentialContext {
+  readonly log: Log
+  /** Ends the opening; what a credential obtains later is bounded by itself. */
+  readonly signal: AbortSignal
+  /** The worker it is opened for; names the session where the far side keeps a log of who acted. */
+  readonly worker?: string
 }
 
 /** Gives a definition its types; adds nothing. */

@@ -37,6 +37,10 @@ export const metricTable = {
     help: 'Times the broker had forgotten our session: messages may be lost there.',
     labels: ['bridge'],
   },
+  sluice_bridge_messages_dropped_total: {
+    help: 'Messages dropped because the config says so: over the QoS 0 buffer (qos0: drop), retained ones (retained: never).',
+    labels: ['bridge', 'reason'],
+  },
   sluice_bridge_in_flight: { help: 'Messages taken from the broker and not yet acknowledged.', labels: ['bridge'] },
   sluice_broker_clients: { help: 'Clients connected to the embedded broker.', labels: [] },
   sluice_broker_connections_closed_total: {

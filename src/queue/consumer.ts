@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job as BullJob } from 'bullmq'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -29,6 +28,7 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
   const { connection, factory, lockMs, stalledCheckMs } = backend.workerSettings
   const abort = new AbortController()
   let paused = false
+  let inHand = 0
   let closing: Promise<void> | undefined
 
   const worker = new SettlingWorker(
@@ -67,7 +67,9 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
     const lock = token ?? ''
     // It was being fetched when we were told to stop.
     if (paused || closing !== undefined) throw await backend.putBack(bullJob, lock)
+    inHand += 1
     const handled = await handle(bullJob)
+    inHand -= 1
     if (handled.kind === 'done') return
     await putOff(bullJob, lock, handled)
     throw new DelayedError() // Tells BullMQ that the job was moved already.
@@ -117,16 +119,21 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
 
   async function close(deadlineMs: number): Promise<void> {
     const drained = worker.close()
-    const late = () => new Error('late')
-    const settled = await within(deadlineMs, drained, late).then(
-      () => true,
-      () => false,
-    )
-    if (settled) return
+    // With nothing in hand BullMQ only has to hang up; it waits for a connection that was never made.
+    if (await endsWithin(inHand > 0 ? deadlineMs : Math.min(deadlineMs, graceMs), drained)) return
     abort.abort()
     // Whether or not they answer now, what is left is left: it comes back as if this process had died.
-    await Promise.race([drained.catch(() => {}), sleep(graceMs)])
-    await within(graceMs, worker.abandon(), late).catch(() => {})
+    if (inHand > 0 && (await endsWithin(graceMs, drained))) return
+    await endsWithin(graceMs, worker.abandon())
+  }
+}
+
+async function endsWithin(ms: number, promise: Promise<void>): Promise<boolean> {
+  try {
+    await within(ms, promise, () => new Error('late'))
+    return true
+  } catch {
+    return false
   }
 }
 

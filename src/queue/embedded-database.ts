@@ -211,5 +211,6 @@ function lastLineOf(text: string): string {
 }
 
 function post(thread: Worker, message: ToThread): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
   thread.postMessage(message)
 }

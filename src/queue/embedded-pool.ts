@@ -21,7 +21,7 @@ export class EmbeddedPool extends EventEmitter {
     })
     // The new session listens to nothing: this makes BullMQ take a new client and LISTEN on it.
     database.on('reopened', () => {
-      for (const client of [...this.#clients])
+      for (const client of this.#clients)
         if (client.listenerCount('error') > 0) client.emit('error', new Error('the embedded queue was opened again'))
     })
   }

@@ -52,7 +52,11 @@ UPDATE bullmq.job SET state = 'waiting', lock_token = NULL, locked_until_ms = NU
  */
 export async function openEmbeddedQueues(options: EmbeddedQueuesOptions): Promise<EmbeddedQueues> {
   const { folder, log } = options
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new SluiceError('QUEUE_CORRUPT', `the embedded queue in ${folder} cannot be opened: ${messageOf(error)}`, {
+      cause: error,
+    })
+  })
   const letGo = takeFolder(folder)
   let database: EmbeddedDatabase | undefined
   try {

@@ -8,7 +8,7 @@ import { complainAboutRedis, type SafetyOptions } from './redis-safety.ts'
 
 type Verdict = 'unknown' | 'fine' | SluiceError
 
-/** How long a start waits for the first word of Redis before it goes on without. */
+/** How long a start waits for the first word of a Redis that says nothing, not even that it isn't there. */
 const firstWordMs = 2_000
 
 /** The connection for adding and asking. It answers at once whether Redis can be used now, and looks at its settings after every connect. */
@@ -18,6 +18,7 @@ export class RedisLink {
   readonly #safety: SafetyOptions
   readonly #log: Log
   readonly #outage: Outage
+  readonly #heard = Promise.withResolvers<void>()
   #verdict: Verdict = 'unknown'
   #closed = false
 
@@ -33,16 +34,16 @@ export class RedisLink {
     this.redis.on('ready', () => void this.#judge())
   }
 
-  /** Resolves when Redis was reached and is safe, or when it could not be reached in time; throws QUEUE_UNSAFE. */
+  /** Resolves when Redis was reached and is safe, or when it could not be reached; throws QUEUE_UNSAFE. */
   async firstWord(): Promise<void> {
-    const end = performance.now() + firstWordMs
-    while (this.#verdict === 'unknown' && performance.now() < end)
-      await new Promise((resolve) => setTimeout(resolve, 10))
+    const late = () => new Error('late')
+    await within(firstWordMs, this.#heard.promise, late).catch(() => {})
     if (this.#verdict instanceof SluiceError) throw this.#verdict
   }
 
   /** Something on some connection went wrong; said at a bounded rate. */
   complain(error: unknown): void {
+    this.#heard.resolve()
     if (!this.#closed) this.#outage.down(error)
   }
 
@@ -77,6 +78,7 @@ export class RedisLink {
         this.#verdict = new SluiceError('QUEUE_UNSAFE', `Redis can't be checked: ${messageOf(error)}; allow +info`)
       else return this.complain(error)
     }
+    this.#heard.resolve()
     this.#outage.up()
     if (this.#verdict instanceof SluiceError) this.#log.error({}, this.#verdict.message)
   }

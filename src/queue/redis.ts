@@ -109,7 +109,8 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       }
       // On the connection that added: it waits for what was written here.
       if (durability !== 'replicated') return
-      if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0) throw new QueueAwayError('no replica of Redis took it in time', true)
+      if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0)
+        throw new QueueAwayError('no replica of Redis took it in time', true)
     },
 
     async waiting(queue, start, count) {

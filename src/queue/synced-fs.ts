@@ -30,7 +30,7 @@ export class SyncedNodeFS extends NodeFS {
   #addSync(files: NodeFiles): void {
     files.stream_ops.fsync = (stream) => {
       files.tryFSOperation(() =>
-        stream.nfd === undefined ? syncFolder(files.realPath(stream.node)) : fdatasyncSync(stream.nfd),
+        typeof stream.nfd === 'number' ? fdatasyncSync(stream.nfd) : syncFolder(files.realPath(stream.node)),
       )
       this.syncs += 1
       return 0

@@ -53,7 +53,8 @@ test('the folder of the embedded queue', async (t) => {
       const folder = await temporaryFolder(t)
       cpSync(sound, folder, { recursive: true })
       damage(folder)
-      const before = filesIn(folder)
+      // Postgres makes its cache anew at each start.
+      const before = filesIn(folder).filter((file) => !file.endsWith('pg_internal.init'))
       await assert.rejects(openEmbeddedQueues({ folder, log: silent }), {
         code: 'QUEUE_CORRUPT',
         message: /cannot be opened.*(move it away|delete it)/s,

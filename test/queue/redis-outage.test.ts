@@ -63,7 +63,7 @@ test('Redis killed and restarted under load: nothing acknowledged is missing', a
   const queues = await open(t, { url: server.url, lockMs: 600, stalledCheckMs: 200 })
   const acknowledged = new Set<string>()
   const arrived = new Set<string>()
-  let stop = false
+  const stop = new AbortController()
   const consumer = queues.consume(
     work,
     async (job) => {
@@ -74,7 +74,7 @@ test('Redis killed and restarted under load: nothing acknowledged is missing', a
     { concurrency: 4 },
   )
   const load = (async () => {
-    for (let count = 0; !stop; count += 1) {
+    for (let count = 0; !stop.signal.aborted; count += 1) {
       const ids = [`a-${count}`, `b-${count}`]
       await queues
         .add(
@@ -93,7 +93,7 @@ test('Redis killed and restarted under load: nothing acknowledged is missing', a
   await startRedis(t, { port: server.port, folder: server.folder })
   const before = acknowledged.size
   await until('it runs again', () => acknowledged.size > before + 200)
-  stop = true
+  stop.abort()
   await load
   await until('every acknowledged one arrived', () => [...acknowledged].every((id) => arrived.has(id)), 20_000)
   await consumer.close(5_000)

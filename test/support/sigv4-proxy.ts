@@ -38,7 +38,11 @@ export async function startSigV4Proxy(
     if ('code' in verified) {
       // As AWS: the first line says it, and to a wrong signature the request as understood follows, token and all.
       const token = String(request.headers['x-amz-security-token'])
-      return awsFault(403, verified.code, `The request was refused.\n\nThe Canonical String was\nx-amz-security-token:${token}`)
+      return awsFault(
+        403,
+        verified.code,
+        `The request was refused.\n\nThe Canonical String was\nx-amz-security-token:${token}`,
+      )
     }
     const { host: _host, connection: _connection, 'content-length': _length, ...headers } = request.headers
     const answer = await fetch(new URL(request.url, options.to), {
@@ -46,7 +50,12 @@ export async function startSigV4Proxy(
       headers: headers as Record<string, string>,
       body: new Uint8Array(request.body),
     })
-    const { 'content-length': _, 'transfer-encoding': __, connection: ___, ...kept } = Object.fromEntries(answer.headers)
+    const {
+      'content-length': _,
+      'transfer-encoding': __,
+      connection: ___,
+      ...kept
+    } = Object.fromEntries(answer.headers)
     return { status: answer.status, headers: kept, body: Buffer.from(await answer.arrayBuffer()) }
   }
   return proxy

@@ -26,7 +26,10 @@ export async function verifySignature(
   keysOf: (accessKeyId: string) => AwsKeys | undefined,
 ): Promise<Verified> {
   const shown = request.headers.authorization ?? ''
-  const match = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/\d{8}\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=/.exec(shown)
+  const match =
+    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/\d{8}\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=/.exec(
+      shown,
+    )
   const date = parseDate(request.headers['x-amz-date'])
   if (match === null || date === undefined) return { code: 'MissingAuthenticationToken' }
   const [, accessKeyId = '', region = '', service = '', signedHeaders = ''] = match

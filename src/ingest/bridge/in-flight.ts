@@ -1,3 +1,5 @@
+import { Fifo } from '../../mqtt/fifo.ts'
+
 /** A message of one connection that waits for its acknowledgement. */
 export interface Place {
   readonly packetId: number
@@ -6,9 +8,6 @@ export interface Place {
   reason: number | undefined
 }
 
-/** Places that may be left behind the head before the array is cut. */
-const slack = 1_024
-
 /**
  * Messages of one connection in the order in which they came. They are acknowledged in that order [MQTT-4.6.0-2], however
  * they are decided. Kept by order and not by packet id, because Mosquitto gives an id to two messages at a time when many are in flight,
@@ -16,8 +15,7 @@ const slack = 1_024
  */
 export class InFlight {
   readonly #acknowledge: (place: Place, reason: number) => void
-  #places: Place[] = []
-  #head = 0
+  readonly #places = new Fifo<Place>()
 
   constructor(acknowledge: (place: Place, reason: number) => void) {
     this.#acknowledge = acknowledge
@@ -25,7 +23,7 @@ export class InFlight {
 
   /** Messages not yet acknowledged. */
   get size(): number {
-    return this.#places.length - this.#head
+    return this.#places.size
   }
 
   add(packetId: number, qos: number): Place {
@@ -37,14 +35,9 @@ export class InFlight {
   /** Decides a message, and acknowledges it and those behind it that have waited for it only. */
   settle(place: Place, reason: number): void {
     place.reason = reason
-    for (;;) {
-      const first = this.#places[this.#head]
-      if (first?.reason === undefined) break
-      this.#head += 1
+    for (let first = this.#places.first(); first?.reason !== undefined; first = this.#places.first()) {
+      this.#places.shift()
       this.#acknowledge(first, first.reason)
     }
-    if (this.#head < slack && this.#head < this.#places.length) return
-    this.#places = this.#places.slice(this.#head)
-    this.#head = 0
   }
 }

@@ -1,0 +1,61 @@
+import type { Outcome } from '../core/outcome.ts'
+import { isUnanswered, unanswered } from './outcomes.ts'
+
+export interface RequestsOptions {
+  /** How many items there are. */
+  readonly count: number
+  /** The items of each request, by index; items in none of them must be in `settled`. */
+  readonly groups: readonly (readonly number[])[]
+  /** Outcomes that are known without a request. */
+  readonly settled?: ReadonlyMap<number, Outcome>
+  /** Requests in flight. With 1 they go in order, each after the answer to the one before. */
+  readonly parallel: number
+  /** Requests in a row without an answer after which the rest is not sent: the far side is away. */
+  readonly giveUpAfter: number
+  /** One request; gives one outcome per index, and never throws. */
+  readonly request: (indexes: readonly number[]) => Promise<readonly Outcome[]>
+}
+
+/**
+ * Sends a batch that takes several requests and gives an outcome per item, in order. After `blocked`, or when the far side
+ * seems to be away, the rest is not sent.
+ *
+ * A request that is rejected whole while it is the only one is left to delivery/, which halves the batch. Beside others
+ * delivery/ can't see it, so it is halved here.
+ */
+export async function sendRequests(options: RequestsOptions): Promise<readonly Outcome[]> {
+  const { count, groups, parallel, giveUpAfter, request } = options
+  const outcomes = Array.from<Outcome | undefined>({ length: count })
+  for (const [index, outcome] of options.settled ?? []) outcomes[index] = outcome
+  let missed = 0
+  let rest: Outcome | undefined
+
+  const note = (outcome: Outcome) => {
+    if (outcome.kind === 'blocked') rest = outcome
+    missed = isUnanswered(outcome) ? missed + 1 : 0
+    if (missed >= giveUpAfter && outcome.kind === 'retry') {
+      rest ??= unanswered(`not sent, after others got no answer: ${outcome.reason}`, outcome.afterMs)
+    }
+  }
+
+  const send = async (indexes: readonly number[]): Promise<void> => {
+    const unsent = rest
+    const answers = unsent === undefined ? await request(indexes) : indexes.map(() => unsent)
+    for (const [place, index] of indexes.entries()) outcomes[index] = answers[place]
+    // Of a request's outcomes the worst says how the far side is.
+    const telling = answers.find(({ kind }) => kind === 'blocked') ?? answers.find(isUnanswered) ?? answers[0]
+    if (telling !== undefined && unsent === undefined) note(telling)
+    const refused = indexes.length > 1 && answers.every(({ kind }) => kind === 'rejected')
+    if (!refused || groups.length === 1) return
+    const middle = indexes.length >>> 1
+    await send(indexes.slice(0, middle))
+    await send(indexes.slice(middle))
+  }
+
+  const queue = groups.values()
+  const lane = async () => {
+    for (const indexes of queue) await send(indexes)
+  }
+  await Promise.all(Array.from({ length: Math.min(parallel, groups.length) }, lane))
+  return outcomes.map((outcome) => outcome ?? unanswered('no outcome for this message'))
+}

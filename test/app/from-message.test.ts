@@ -1,0 +1,31 @@
+import { equal } from 'node:assert/strict'
+import { test } from 'node:test'
+import { fromMessage } from '../../src/app/from-message.ts'
+import type { Publish } from '../../src/core/access.ts'
+
+const publish = (topic: string, payload: string): Publish => ({
+  topic,
+  payload: Buffer.from(payload),
+  qos: 1,
+  retain: false,
+})
+
+test('a level of the topic is told at once', () => {
+  const from = fromMessage('${ $topic(2) }')
+  equal(from.kind, 'quick')
+  equal(from.from(publish('devices/d-17/x', '')), 'd-17')
+  equal(from.from(publish('devices', '')), undefined)
+})
+
+test('text around it stays, and text alone is the same for every message', () => {
+  equal(fromMessage('site-${ $topic(1) }').from(publish('b1/x', '')), 'site-b1')
+  equal(fromMessage('gateway').from(publish('b1/x', '')), 'gateway')
+})
+
+test('what needs the payload is evaluated; a message that doesn’t say, or says something else, has no name', async () => {
+  const from = fromMessage('${ device.id & "" }')
+  equal(from.kind, 'evaluated')
+  equal(await from.from(publish('x', '{"device":{"id":"d-3"}}')), 'd-3')
+  equal(await from.from(publish('x', 'not JSON')), undefined)
+  equal(await fromMessage('${ $number(id) }').from(publish('x', '{"id":"none"}')), undefined)
+})
