@@ -1,6 +1,7 @@
 import { type Config, type Loaded, loadConfig, type Role } from '../config/load.ts'
 import { ProblemsError } from '../core/problem.ts'
 import type { Redactor } from '../core/redactor.ts'
+import type { Owner, Resolve } from '../core/reference.ts'
 import { createResolver } from '../secrets/resolver.ts'
 import type { Catalog } from './catalog.ts'
 
@@ -9,18 +10,25 @@ export interface ReadOptions {
   readonly role: Role
   readonly catalog: Catalog
   readonly redactor: Redactor
-  /** False: references are left alone, so that files can be checked where there are no secrets. */
+  /**
+   * False: no file is read for a reference and a variable that is missing is no problem, so that a command can look at
+   * files where there are no secrets.
+   */
   readonly resolve?: boolean
 }
 
 /** Reads the configuration with the references of exactly those whose process this is. */
 export function readConfiguration({ file, role, catalog, redactor, resolve = true }: ReadOptions): Promise<Loaded> {
-  return loadConfig({
-    ...catalog,
-    file,
-    role,
-    ...(resolve && { resolverFor: (owner) => createResolver({ owner, redactor }) }),
-  })
+  const strict = (owner: Owner) => createResolver({ owner, redactor })
+  return loadConfig({ ...catalog, file, role, resolverFor: resolve ? strict : (owner) => lenient(strict(owner)) })
+}
+
+/** Variables are here anyway, and the data folder may be named by one; all else stays open. */
+function lenient(strict: Resolve): Resolve {
+  return (reference, place) => {
+    const resolved = reference.kind === 'env' ? strict(reference, place) : ({ open: true } as const)
+    return 'problem' in resolved ? { open: true } : resolved
+  }
 }
 
 /** As `readConfiguration`; throws ProblemsError with every problem when there is one. */

@@ -1,4 +1,4 @@
-import { SluiceError } from '../core/errors.ts'
+import { messageOf } from '../core/errors.ts'
 import type { Queues } from '../core/queue.ts'
 
 export interface Readiness {
@@ -6,24 +6,23 @@ export interface Readiness {
   readonly because?: string
 }
 
-/** An answer serves everybody who asks within this time: health checks must not become load. */
-const freshMs = 250
-
-/** Whether a publish would be acknowledged now: the queue takes adds. (Rules and identities are loaded before doors open.) */
-export function createReadiness(queues: Queues): () => Promise<Readiness> {
-  let asked = -Infinity
-  let answer: Promise<Readiness> = Promise.resolve({ ready: false })
+/**
+ * Whether a publish would be acknowledged now: the queue takes adds. (Rules and identities are loaded before doors open.) Those
+ * who ask at once share one question to the queue.
+ */
+export function createReadiness(queues: Pick<Queues, 'ping'>): () => Promise<Readiness> {
+  let asking: Promise<Readiness> | undefined
   return () => {
-    const now = performance.now()
-    if (now - asked < freshMs) return answer
-    asked = now
-    answer = queues.ping().then(
-      () => ({ ready: true }),
-      (error: unknown) => ({
-        ready: false,
-        because: error instanceof SluiceError ? error.message : 'the queue does not answer',
-      }),
-    )
-    return answer
+    asking ??= ask().finally(() => (asking = undefined))
+    return asking
+  }
+
+  async function ask(): Promise<Readiness> {
+    try {
+      await queues.ping()
+      return { ready: true }
+    } catch (error) {
+      return { ready: false, because: messageOf(error) }
+    }
   }
 }

@@ -47,8 +47,10 @@ function substituted(text: string, resolve: (reference: Reference) => ReturnType
       replaced.push({ reference: written, value: resolved.value })
       return resolved.value
     }
-    if (resolved !== undefined) problems.push({ message: resolved.problem, offset })
     open = true
+    // Stands in for a part of a text, so that the rest of it (an address around a password) can still be read.
+    if (resolved !== undefined && 'open' in resolved) return 'unresolved'
+    if (resolved !== undefined) problems.push({ message: resolved.problem, offset })
     return written
   })
   if (!found) return { text: result }

@@ -55,7 +55,7 @@ export async function readSluiceFile(options: SluiceFileOptions): Promise<Sluice
     return { problems: problems.map(withHint), folders: absent ? undefined : folders, settings: undefined, file }
   }
   const value = options.withDoors ? file.value : withoutKeys(file.value, ingestKeys)
-  const checked = checkSchema(file, sluiceSchema, value ?? {})
+  const checked = checkWhatIsKnown(file, value ?? {})
   const found = [...problems, ...checked.problems, ...examine(file, checked, options)]
   if (!checked.ok || found.length > 0) return { problems: found, folders, settings: undefined, file }
 
@@ -80,6 +80,14 @@ function substituteFor({ path, resolve, withDoors }: SluiceFileOptions): Substit
     owner: { kind: isIngests(at) ? 'ingest' : 'shared' },
   }))
   return (text, at) => (!withDoors && isIngests(at) ? { text } : substitute(text, at))
+}
+
+/** Where a key can't be read without its references, and nothing else is wrong, the default stands in for it. */
+function checkWhatIsKnown(file: YamlFile, value: object): Checked<typeof sluiceSchema> {
+  const checked = checkSchema(file, sluiceSchema, value)
+  if (checked.ok || checked.problems.length > 0) return checked
+  const open = Object.keys(value).filter((key) => file.hasOpenReferencesBelow([key]))
+  return checkSchema(file, sluiceSchema, withoutKeys(value, open))
 }
 
 function isIngests(path: Path): boolean {
@@ -146,6 +154,7 @@ function readTls(
       if (written === undefined || written.includes('-----BEGIN ')) continue
       const path = ['bridges', index, 'tls', key]
       const resolved = resolve({ kind: 'file', path: written }, place)
+      if ('open' in resolved) continue
       if ('problem' in resolved) problems.push(file.problem(path, `${path.join('.')}: ${resolved.problem}`))
       else if (!resolved.value.includes('-----BEGIN '))
         problems.push(file.problem(path, `${path.join('.')} must be PEM text or the path of a PEM file`))

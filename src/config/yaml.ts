@@ -67,6 +67,12 @@ export class YamlFile {
     return this.#reading.states.get(pathKey(path))
   }
 
+  /** Whether a reference at `path` or below it was left open. */
+  hasOpenReferencesBelow(path: Path): boolean {
+    const start = pathKey(path).slice(0, -1)
+    return [...this.#reading.states].some(([key, state]) => state === 'open' && key.startsWith(start))
+  }
+
   /** Whether any reference in the file was left open. */
   get hasOpenReferences(): boolean {
     return [...this.#reading.states.values()].includes('open')

@@ -13,8 +13,11 @@ export interface Place {
   readonly owner: Owner | { readonly kind: 'shared' }
 }
 
-/** A value, or why there is none and what to do about it; a problem never quotes a value. */
-export type Resolved = { readonly value: string } | { readonly problem: string }
+/**
+ * A value, or why there is none and what to do about it; a problem never quotes a value. `open`: nobody asked for the value,
+ * as in a command that only needs to know where the files are.
+ */
+export type Resolved = { readonly value: string } | { readonly problem: string } | { readonly open: true }
 
 /** Resolves references for the one owner it was made for; secrets/ makes it, config/ calls it. */
 export type Resolve = (reference: Reference, place: Place) => Resolved

@@ -43,7 +43,9 @@ export const awsRole = defineCredential({
     /** Of STS, where it isn't AWS's own. */
     endpoint: z.url({ protocol: /^https?$/ }).exactOptional(),
     /** Who assumes the role: keys, or `default` for the machine's own credential. */
-    keys: z.union([z.literal('default'), awsKeysSettings]),
+    keys: z.union([z.literal('default'), awsKeysSettings], {
+      error: 'must be "default", or a mapping with accessKeyId and secretAccessKey',
+    }),
   }),
   async open(settings, { log, worker }) {
     const region = settings.region ?? regionOf(settings.roleArn)

@@ -56,11 +56,13 @@ export function createExchange(options: ExchangeOptions): Exchange {
         })
         let answered = false
         const fail = (error: Error) => {
+          // A status that has been said stands, whatever becomes of the rest of the answer.
+          if (answered) return
           reject(late.aborted && !signal.aborted ? new Error(`no answer within ${timeout} ms`) : error)
         }
         request.on('error', fail)
         request.on('close', () => {
-          if (!answered) fail(new Error('the connection was closed without an answer'))
+          fail(new Error('the connection was closed without an answer'))
         })
         request.on('response', (response) => {
           answered = true
@@ -69,7 +71,6 @@ export function createExchange(options: ExchangeOptions): Exchange {
             retryAfter: response.headers['retry-after'],
             location: response.headers.location,
           }
-          // The status has been said: what happens to the rest of the answer changes nothing.
           readBeginning(response, maxResponse, (beginning) => resolve({ ...answer, beginning }))
         })
         request.end(body)

@@ -45,8 +45,8 @@ export const http = defineForwarder({
       try {
         const made = httpRequest(items, settings)
         const authorization = await headersOf(credential)
-        // Some far sides quote in their answer what they were sent.
-        for (const value of Object.values(authorization)) for (const word of value.split(' ')) redactor.add(word)
+        // Some far sides quote in their answer what they were sent. Without the scheme, which is no secret.
+        for (const value of Object.values(authorization)) redactor.add(value.slice(value.indexOf(' ') + 1))
         const headers = new Map([...made.headers, ...Object.entries(authorization)])
         const answer = await exchange({ ...made, headers }, signal)
         const templated = items[0].with.path !== undefined

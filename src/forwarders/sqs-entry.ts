@@ -13,9 +13,10 @@ const forbidden = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u
 /** Letters, digits and ASCII punctuation, at most 128: what group and deduplication ids may hold (API_SendMessage). */
 const idPattern = /^[\x21-\x7e]{1,128}$/
 
-const attributeName = z
-  .string()
-  .regex(/^(?!aws\.|amazon\.)(?!.*\.\.)(?!\.)[\w.-]{1,256}(?<!\.)$/i, 'is not an attribute name that SQS takes')
+/** API_SendMessage, MessageAttribute: no dot at the ends or twice in a row, and two prefixes that are AWS's own. */
+const attributeName = /^(?!aws\.|amazon\.)(?!.*\.\.)(?!\.)[\w.-]{1,256}(?<!\.)$/i
+
+const mostAttributes = 10
 
 const text = z
   .string()
@@ -37,8 +38,16 @@ export const sqsWith = z.strictObject({
     .exactOptional(),
   /** Message attributes: text as `String`, numbers as `Number`; at most ten. */
   attributes: z
-    .record(attributeName, z.union([text, z.number()]))
-    .refine((attributes) => Object.keys(attributes).length <= 10, 'SQS takes at most 10 attributes')
+    .record(z.string(), z.union([text, z.number()]))
+    .superRefine((attributes, context) => {
+      const names = Object.keys(attributes)
+      for (const name of names) {
+        if (attributeName.test(name)) continue
+        context.addIssue({ code: 'custom', path: [name], message: 'is not an attribute name that SQS takes' })
+      }
+      if (names.length <= mostAttributes) return
+      context.addIssue({ code: 'custom', message: `must have at most ${mostAttributes} attributes` })
+    })
     .exactOptional(),
 })
 

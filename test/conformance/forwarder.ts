@@ -6,7 +6,7 @@ import type { AnyForwarderDefinition, Forwarder, Item } from '../../src/core/for
 import type { Outcome } from '../../src/core/outcome.ts'
 import { type Scope, until } from '../support/cleanup.ts'
 import { itemOf, itemsOf } from '../support/items.ts'
-import { keepLines } from '../support/logs.ts'
+import { keepLines, type Lines } from '../support/logs.ts'
 
 /** A far side in some state, and what a worker that points at it says. */
 export interface FarSide {
@@ -18,8 +18,8 @@ export interface FarSide {
 /** What a forwarder's own test brings along. Each function makes a far side for one test. */
 export interface ForwarderSubject {
   readonly definition: AnyForwarderDefinition
-  /** Takes everything; `arrived` says how many messages it has. */
-  readonly taking: (scope: Scope) => Promise<FarSide & { readonly arrived: () => number | Promise<number> }>
+  /** Takes everything; `arrived` says how many messages it has, given the log that the forwarder writes to. */
+  readonly taking: (scope: Scope) => Promise<FarSide & { readonly arrived: (log: Lines) => number | Promise<number> }>
   /** Nothing is there; left out where there is no far side that could be away. */
   readonly away?: (scope: Scope) => Promise<FarSide>
   /** Takes the connection and says nothing until `received` holds; left out as above. */
@@ -41,10 +41,10 @@ export function forwarderConformance(subject: ForwarderSubject): void {
   describe(`forwarder ${definition.kind}: conformance`, () => {
     it('gives one outcome per message, and all of them arrive', async (t) => {
       const far = await taking(t)
-      const { forwarder } = await open(t, subject, far)
+      const { forwarder, log } = await open(t, subject, far)
       const count = Math.min(definition.limits.messages, 10)
       assert.deepEqual(kinds(await send(subject, forwarder, itemsOf(count))), Array(count).fill('delivered'))
-      await until(`${count} messages at the far side`, async () => (await far.arrived()) === count)
+      await until(`${count} messages at the far side`, async () => (await far.arrived(log)) === count)
     })
 
     it('gives nothing for nothing', async (t) => {
@@ -54,21 +54,21 @@ export function forwarderConformance(subject: ForwarderSubject): void {
 
     it('takes batches side by side', async (t) => {
       const far = await taking(t)
-      const { forwarder } = await open(t, subject, far)
+      const { forwarder, log } = await open(t, subject, far)
       const batches = await Promise.all([1, 2, 3, 4].map(() => send(subject, forwarder, itemsOf(3))))
       for (const outcomes of batches) assert.deepEqual(kinds(outcomes), Array(3).fill('delivered'))
-      await until('12 messages at the far side', async () => (await far.arrived()) === 12)
+      await until('12 messages at the far side', async () => (await far.arrived(log)) === 12)
     })
 
     for (const [title, item] of Object.entries(bad)) {
       it(`rejects ${title}, and delivers its neighbours`, async (t) => {
         const far = await taking(t)
-        const { forwarder } = await open(t, subject, far)
+        const { forwarder, log } = await open(t, subject, far)
         const [before, after] = itemsOf(2)
         assert(before !== undefined && after !== undefined)
         const outcomes = await send(subject, forwarder, [before, item, after])
         assert.deepEqual(kinds(outcomes), ['delivered', 'rejected', 'delivered'])
-        await until('2 messages at the far side', async () => (await far.arrived()) === 2)
+        await until('2 messages at the far side', async () => (await far.arrived(log)) === 2)
       })
     }
 
@@ -97,12 +97,12 @@ export function forwarderConformance(subject: ForwarderSubject): void {
 
     it('sends nothing, or all of it, when it was told to end before it began', async (t) => {
       const far = await taking(t)
-      const { forwarder } = await open(t, subject, far)
+      const { forwarder, log } = await open(t, subject, far)
       const outcomes = await send(subject, forwarder, itemsOf(3), AbortSignal.abort(new Error('enough')))
       assert.equal(outcomes.length, 3)
       const said = outcomes.filter(({ kind }) => kind === 'delivered').length
       for (const outcome of outcomes) if (outcome.kind !== 'delivered') assertUnanswered(outcome)
-      assert.equal(await far.arrived(), said)
+      assert.equal(await far.arrived(log), said)
     })
 
     for (const [title, start] of Object.entries(blocked)) {
@@ -132,8 +132,7 @@ export function forwarderConformance(subject: ForwarderSubject): void {
     })
 
     it('closes, and can be closed while nothing was ever sent', async (t) => {
-      const far = await taking(t)
-      const { forwarder } = await open(t, subject, far)
+      const { forwarder } = await open(t, subject, await taking(t))
       await forwarder.close()
     })
   })
@@ -152,7 +151,7 @@ async function open(scope: Scope, subject: ForwarderSubject, far: FarSide) {
     await forwarder.close()
     for (const secret of secrets) assert.ok(!JSON.stringify(log.lines).includes(secret), 'a secret is in the log')
   })
-  return { forwarder }
+  return { forwarder, log }
 }
 
 async function send(
@@ -162,7 +161,7 @@ async function send(
   signal = new AbortController().signal,
 ): Promise<readonly Outcome[]> {
   // As delivery/ does: options go through the schema, which fills in what was left out.
-  const options = (item: Item) => subject.definition.with.parse({ ...subject.options, ...item.with })
+  const options = (item: Item) => subject.definition.with.parse(item.with)
   const outcomes = await forwarder.send(
     items.map((item) => ({ ...item, with: options(item) })),
     signal,

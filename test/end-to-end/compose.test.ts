@@ -97,7 +97,7 @@ test(
       [alerts, ['health', '--worker', 'alerts']],
     ] as const) {
       const health = sluice(context, config, parameters, { env: { REDIS_USER: 'x' } })
-      equal(await health.ended(), 0, health.output())
+      equal(await health.ended(), 0, `${config}: ${health.output()} | ${ingest.running.output()}`)
     }
 
     const ca = await readFile(join(generated, 'certs/ca.crt'))

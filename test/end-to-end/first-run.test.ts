@@ -14,7 +14,10 @@ async function freshFolder(context: TestContext) {
   const folder = await temporaryFolder(context)
   for (const name of ['rules', 'workers', 'identity']) {
     // What a first run made here is nobody else's.
-    await cp(join(root, name), join(folder, name), { recursive: true, filter: (source) => !source.endsWith('try-out.yaml') })
+    await cp(join(root, name), join(folder, name), {
+      recursive: true,
+      filter: (source) => !source.endsWith('try-out.yaml'),
+    })
   }
   const [http, mqtt] = [await freePort(), await freePort()]
   const text = await readFile(join(root, 'sluice.yaml'), 'utf8')

@@ -22,7 +22,7 @@ test(
         policies: { all: allowEverything },
       },
       'rules/all.yaml': 'from: t/#\nto: [{ worker: archive }]\n',
-      'workers/archive.yaml': { kind: 'file', path: './archive.ndjson' },
+      'workers/archive.yaml': { kind: 'file', path: '../archive.ndjson' },
     })
     const ingest = sluice(context, config, ['ingest'])
     const worker = sluice(context, config, ['worker', 'archive'])
@@ -75,7 +75,7 @@ test(
         policies: { all: allowEverything },
       },
       'rules/all.yaml': 'from: t/#\nto: [{ worker: archive }]\n',
-      'workers/archive.yaml': { kind: 'file', path: './archive.ndjson' },
+      'workers/archive.yaml': { kind: 'file', path: '../archive.ndjson' },
     })
     const ingest = sluice(context, config, ['ingest'])
     await ready(ingest)

@@ -9,7 +9,7 @@ import { forwarderConformance } from '../conformance/forwarder.ts'
 import { makeCertificates } from '../support/certificates.ts'
 import { freePort, type Scope, until } from '../support/cleanup.ts'
 import { type HttpTarget, startHttpTarget } from '../support/http-target.ts'
-import { itemOf, itemsOf } from '../support/items.ts'
+import { itemOf, type ItemParts, itemsOf } from '../support/items.ts'
 import { keepLines } from '../support/logs.ts'
 import { run } from '../support/process.ts'
 
@@ -188,7 +188,7 @@ describe('http, what is sent', () => {
 
   it('says the type that the publisher said, JSON where it is, and bytes otherwise', async (t) => {
     const target = await startHttpTarget(t)
-    const typeOf = async (parts: Parameters<typeof itemOf>[0]) => {
+    const typeOf = async (parts: ItemParts) => {
       await send(t, target, [itemOf(parts)])
       return target.received.at(-1)?.headers['content-type']
     }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { type SqsItem, sqsBytes, sqsEntry, sqsWith } from '../../src/forwarders/sqs-entry.ts'
-import { itemOf } from '../support/items.ts'
+import { itemOf, type ItemParts } from '../support/items.ts'
 
-function itemWith(options: object, parts: Parameters<typeof itemOf>[0] = {}): SqsItem {
+function itemWith(options: object, parts: ItemParts<SqsItem['with']> = {}): SqsItem {
   return itemOf<SqsItem['with']>({ ...parts, with: sqsWith.parse(options) })
 }
 

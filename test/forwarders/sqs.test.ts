@@ -4,6 +4,7 @@ import type { Credential } from '../../src/core/credential.ts'
 import { SluiceError } from '../../src/core/errors.ts'
 import type { Item } from '../../src/core/forwarder.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
+import { awsRole } from '../../src/credentials/aws-role.ts'
 import { sqs } from '../../src/forwarders/sqs.ts'
 import { forwarderConformance } from '../conformance/forwarder.ts'
 import { freePort, type Scope } from '../support/cleanup.ts'
@@ -12,6 +13,7 @@ import { itemOf, itemsOf } from '../support/items.ts'
 import { keepLines } from '../support/logs.ts'
 import { awsCredential, startTestSqs, testKeys } from '../support/queues-of-sqs.ts'
 import { awsFault, startSigV4Proxy } from '../support/sigv4-proxy.ts'
+import { startTestSts } from '../support/sts.ts'
 
 const region = 'us-east-1'
 const credential = awsCredential()
@@ -251,6 +253,47 @@ describe('sqs, answers of the far side', () => {
     const away = awsCredential(() => Promise.reject(new SluiceError('CREDENTIAL_FAILED', 'STS is away', { cause })))
     const outcomes = await outcomesOf(t, queueUrl, itemsOf(1), {}, away)
     assert.deepEqual(outcomes, [{ kind: 'retry', answered: false, reason: 'STS is away' }])
+  })
+})
+
+describe('sqs, with a role', () => {
+  const roleArn = 'arn:aws:iam::123456789012:role/alerts'
+  const user = { accessKeyId: 'AKIAUSER', secretAccessKey: 'the-secret-of-the-user' }
+
+  /** A door that lets in what STS issued, and nobody else: not the user who assumes the role either. */
+  async function withRole(scope: Scope) {
+    const sts = await startTestSts(scope, { users: [user], trust: [{ roleArn, by: user.accessKeyId }] })
+    const { queueUrl, proxy } = await guarded(scope)
+    proxy.keys = sts.issued
+    const settings = awsRole.settings.parse({ roleArn, endpoint: sts.url, keys: user })
+    const context = { worker: 'alerts', signal: new AbortController().signal, log: keepLines() }
+    return { sts, queueUrl, proxy, role: await awsRole.open(settings, context) }
+  }
+
+  it("delivers with the keys of the role, and not with the user's own", async (t) => {
+    const { queueUrl, role, sts, proxy } = await withRole(t)
+    assert.deepEqual((await outcomesOf(t, queueUrl, itemsOf(2), {}, role)).map(shape), ['delivered', 'delivered'])
+    assert.equal(proxy.received[0]?.headers['x-amz-security-token'], sts.issued[0]?.sessionToken)
+    const [own] = await outcomesOf(t, queueUrl, itemsOf(1), {}, awsCredential(user))
+    assert.equal(shape(own), 'blocked')
+  })
+
+  it('is blocked when the role may not be assumed, unanswered when STS is away', async (t) => {
+    const { queueUrl, role, sts, proxy } = await withRole(t)
+    sts.fault = {
+      status: 403,
+      body: '<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>',
+    }
+    const [denied] = await outcomesOf(t, queueUrl, itemsOf(1), {}, role)
+    assert.ok(denied?.kind === 'blocked')
+    assert.match(
+      denied.reason,
+      /^the role arn:aws:iam::123456789012:role\/alerts could not be assumed: AccessDenied: no$/,
+    )
+    await sts.stop()
+    const [away] = await outcomesOf(t, queueUrl, itemsOf(1), {}, role)
+    assert.equal(shape(away), 'unanswered')
+    assert.equal(proxy.received.length, 0)
   })
 })
 

@@ -81,7 +81,8 @@ describe('createResolver', () => {
     const resolve = createResolver({ owner: ingest, redactor: new Redactor(), env: {} })
     const reason = (path: string) => {
       const resolved = resolve({ kind: 'file', path }, at(ingest, join(folder, 'sluice.yaml')))
-      return 'problem' in resolved ? resolved.problem.replaceAll(folder, '') : `${resolved.value.length} characters`
+      if ('problem' in resolved) return resolved.problem.replaceAll(folder, '')
+      return 'value' in resolved ? `${resolved.value.length} characters` : 'open'
     }
     equal(reason('missing'), 'the file /missing cannot be read: there is no such file')
     equal(reason('empty'), 'the file /empty is empty')

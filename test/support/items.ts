@@ -1,9 +1,11 @@
 import type { Item } from '../../src/core/forwarder.ts'
 
+export type ItemParts<With = Readonly<Record<string, unknown>>> = Partial<Omit<Item<With>, 'payload'>> & {
+  readonly payload?: Buffer | string
+}
+
 /** An item as delivery/ would hand it over; what is left out is ordinary. */
-export function itemOf<With = Readonly<Record<string, unknown>>>(
-  parts: Partial<Omit<Item<With>, 'payload'>> & { readonly payload?: Buffer | string; readonly with?: With } = {},
-): Item<With> {
+export function itemOf<With = Readonly<Record<string, unknown>>>(parts: ItemParts<With> = {}): Item<With> {
   const { payload = '{"celsius":31}', ...rest } = parts
   const id = parts.id ?? 'm-1'
   return {
