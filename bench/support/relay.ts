@@ -23,7 +23,7 @@ const input = await connectRaw(port, `relay-in-${process.pid}`, {
     const id = next
     next = next === 65_000 ? 1 : next + 1
     waiting.set(id, packet.messageId ?? 0)
-    output.publish(`${prefix}/${packet.topic}`, packet.payload as Buffer, id)
+    output.publish(`${prefix}/${packet.topic}`, packet.payload, id)
   },
 })
 await input.subscribe(filter)
