@@ -5,6 +5,7 @@ const table = {
   EXPRESSION_FAILED: 'an expression failed',
   LIMIT_EXCEEDED: 'a limit was exceeded',
   LISTEN_FAILED: 'an address could not be listened on',
+  MESSAGE_REFUSED: 'a door refused the message',
   NOT_RUNNING: 'no running Sluice answers',
   QUEUE_AWAY: 'the queue cannot be reached',
   QUEUE_CORRUPT: 'the embedded queue cannot be opened',

@@ -25,7 +25,8 @@ export function complainAboutBrokerUrl(text: string): string | undefined {
   if (url === null || !schemes.has(url.protocol) || url.hostname === '') {
     return 'must be the address of a broker: mqtt://host:1883 or mqtts://host:8883'
   }
-  if (url.username !== '' || url.password !== '') return 'must not hold a user or password; those belong in a credential'
+  if (url.username !== '' || url.password !== '')
+    return 'must not hold a user or password; those belong in a credential'
   if (!/^\/?$/.test(url.pathname) || url.search !== '' || url.hash !== '') return 'must end with the port'
   return undefined
 }

@@ -46,7 +46,10 @@ export class Connection {
   readonly closed: Promise<Closed>
   readonly #link: Link
   readonly #handlers: ConnectionHandlers
-  readonly #requests = new Map<number, { resolve: (granted: readonly number[]) => void; reject: (error: Error) => void }>()
+  readonly #requests = new Map<
+    number,
+    { resolve: (granted: readonly number[]) => void; reject: (error: Error) => void }
+  >()
   /** One place per PINGREQ under way, oldest first; PINGRESP has no id. */
   #pings: ((() => void) | undefined)[] = []
   #nextRequest = 1

@@ -123,7 +123,8 @@ class Reader {
     for (let at = start; at < end; at += 1) {
       const byte = this.#buffer[at] as number // within the packet
       if (byte === 0) throw new MalformedPacket('a text with U+0000')
-      if (byte >= 0x80 && !isUtf8(this.#buffer.subarray(start, end))) throw new MalformedPacket('a text that is not UTF-8')
+      if (byte >= 0x80 && !isUtf8(this.#buffer.subarray(start, end)))
+        throw new MalformedPacket('a text that is not UTF-8')
       if (byte >= 0x80) return this.#withoutNul(start, end)
     }
     return this.#buffer.toString('latin1', start, end)

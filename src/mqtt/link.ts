@@ -5,7 +5,7 @@ import { MalformedPacket } from './malformed.ts'
 
 /** Why a connection has ended, for people; `code` is the reason code of the broker's DISCONNECT, where it sent one. */
 export interface Closed {
-  /** `us`: we ended it. `broker`: it closed or sent DISCONNECT. `network`: an error, or silence. */
+  /** `us`: we ended it. `broker`: it closed, reset or sent DISCONNECT. `network`: an error, or silence. */
   readonly by: 'us' | 'broker' | 'network'
   readonly reason: string
   readonly code?: number
@@ -44,7 +44,7 @@ export class Link {
     socket.pause()
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('end', () => this.#note({ by: 'broker', reason: 'the broker closed the connection' }))
-    socket.on('error', (error) => this.#note({ by: 'network', reason: error.message }))
+    socket.on('error', (error) => this.#note(closedBy(error)))
     this.closed = new Promise((resolve) => {
       const onClose = (): void => {
         this.#note({ by: 'network', reason: 'the connection was lost' })
@@ -172,4 +172,12 @@ export class Link {
     this.#send()
     this.destroy({ by: 'us', reason: `the broker sent something that is not MQTT: ${error.message}` })
   }
+}
+
+/** A broker that closes while something of ours is still unread resets the connection. */
+function closedBy(error: Error & { readonly code?: unknown }): Closed {
+  const reset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
+  return reset
+    ? { by: 'broker', reason: `the broker closed the connection (${error.message})` }
+    : { by: 'network', reason: error.message }
 }

@@ -1,3 +1,4 @@
+import { exceeds } from './exceeds.ts'
 import { ExpressionError } from './expression-error.ts'
 import { builtins, type Definition, type Focus, type Implementation } from './jsonata.ts'
 import type { ExpressionLimits } from './limits.ts'
@@ -11,6 +12,10 @@ export function boundedBuiltins(limits: ExpressionLimits): ReadonlyMap<string, I
     if (length > limits.textLength) {
       throw failure(name, 'TEXT_LENGTH', `would build a text of over ${limits.textLength} characters`)
     }
+  }
+  const measured = (name: string, value: unknown): void => {
+    if (exceeds(value, limits.textLength))
+      throw failure(name, 'TEXT_LENGTH', `was given more than ${limits.textLength} characters`)
   }
   const call = (name: string, focus: Focus, args: unknown[]): unknown =>
     original(name).implementation.apply(focus, args)
@@ -42,8 +47,23 @@ export function boundedBuiltins(limits: ExpressionLimits): ReadonlyMap<string, I
       },
     ],
     [
+      'string',
+      function (arg: unknown, prettify?: boolean) {
+        measured('string', arg)
+        return call('string', this, [arg, prettify])
+      },
+    ],
+    [
+      'clone',
+      function (arg: unknown) {
+        measured('clone', arg)
+        return call('clone', this, [arg])
+      },
+    ],
+    [
       'distinct',
       function (arr: unknown) {
+        measured('distinct', arr)
         return distinct(this, arr)
       },
     ],
@@ -108,7 +128,7 @@ export function boundedBuiltins(limits: ExpressionLimits): ReadonlyMap<string, I
 
 /** Functions that make arrays or longer texts at one blow, whose results are charged to the budget. */
 const making = new Set(
-  'append reverse shuffle zip split map filter each keys match lookup string encodeUrl encodeUrlComponent base64encode'.split(
+  'append reverse shuffle zip split map filter each keys match lookup encodeUrl encodeUrlComponent base64encode'.split(
     ' ',
   ),
 )
@@ -121,6 +141,11 @@ export function repeatable(name: string): Implementation | undefined {
 /** The signature of a function of jsonata. */
 export function signatureOf(name: string): string | undefined {
   return original(name).signature?.definition
+}
+
+/** How many arguments a function of jsonata is handed by functions that call it. */
+export function arityOf(name: string): number {
+  return original(name).implementation.length
 }
 
 function original(name: string): Definition {

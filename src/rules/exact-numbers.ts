@@ -1,5 +1,5 @@
 import type { Node } from './ast.ts'
-import type { Focus } from './jsonata.ts'
+import { isFunction } from './jsonata.ts'
 import { rawJson } from './raw-json.ts'
 
 /**
@@ -31,18 +31,25 @@ export class ExactNumber {
 export const plainName = '\0plain'
 
 /** What `keepExactNumbers` puts around every operand: the value with doubles. */
-export function withoutExactNumbers(this: Focus, value: unknown): unknown {
-  return replaced(value)
+export function withoutExactNumbers(value: unknown): unknown {
+  return replaced(value, new Map())
 }
 
-function replaced(value: unknown): unknown {
+/** What is shared inside the value stays shared: `done` knows what became of it. */
+function replaced(value: unknown, done: Map<object, unknown>): unknown {
+  if (typeof value !== 'object' || value === null) return value
   if (value instanceof ExactNumber) return value.value
-  if (Array.isArray(value)) return replacedItems(value)
-  if (typeof value !== 'object' || value === null || '_jsonata_lambda' in value || '_jsonata_function' in value)
-    return value
+  if (isFunction(value)) return value
+  if (done.has(value)) return done.get(value)
+  const plain = Array.isArray(value) ? replacedItems(value, done) : replacedFields(value, done)
+  done.set(value, plain)
+  return plain
+}
+
+function replacedFields(value: object, done: Map<object, unknown>): object {
   let copy: Record<string, unknown> | undefined
   for (const [key, field] of Object.entries(value)) {
-    const plain = replaced(field)
+    const plain = replaced(field, done)
     if (plain === field) continue
     copy ??= Object.assign(Object.create(null), value) as Record<string, unknown>
     copy[key] = plain
@@ -50,13 +57,12 @@ function replaced(value: unknown): unknown {
   return copy ?? value
 }
 
-/** jsonata keeps marks on its arrays (`sequence`, `keepSingleton`, …), and a copy must keep them. */
-function replacedItems(items: readonly unknown[]): readonly unknown[] {
-  const plain = items.map(replaced)
+/** jsonata keeps marks on its arrays (`sequence`, `keepSingleton`, …), which a copy must have; its `push` is bound to the array. */
+function replacedItems(items: readonly unknown[], done: Map<object, unknown>): readonly unknown[] {
+  const plain = items.map((item) => replaced(item, done))
   if (plain.every((item, index) => item === items[index])) return items
-  const { length: _, ...marks } = Object.getOwnPropertyDescriptors(items)
-  for (const key of Object.keys(marks)) if (/^\d+$/.test(key)) delete marks[key]
-  return Object.defineProperties(plain, marks)
+  const marks = Object.entries(Object.getOwnPropertyDescriptors(items))
+  return Object.defineProperties(plain, Object.fromEntries(marks.filter(([key]) => !/^(?:\d+|length|push)$/.test(key))))
 }
 
 /**

@@ -73,9 +73,8 @@ function explained(expression: CompiledExpression, direct: boolean): ExplainedEx
 function collectFields(node: Node, fields: Set<string>): void {
   if (node.type === 'path') return collectPath(node.steps ?? [], fields)
   if (node.type === 'lambda') return
-  const inside: (Node | undefined)[] = [node.rhs, node.expression, node.condition, node.then, node.else]
-  if (Array.isArray(node.lhs)) inside.push(...node.lhs.flat())
-  else inside.push(node.lhs)
+  const inside: (Node | undefined)[] = Array.isArray(node.lhs) ? node.lhs.flat() : [node.lhs]
+  inside.push(node.rhs, node.expression, node.condition, node.then, node.else)
   inside.push(...(node.arguments ?? []), ...(node.expressions ?? []))
   for (const child of inside) if (child !== undefined) collectFields(child, fields)
 }

@@ -1,10 +1,11 @@
 import { boundNames, type Node, variableUses, type VariableUse } from './ast.ts'
-import { boundedBuiltins, repeatable, signatureOf } from './builtins.ts'
+import { arityOf, boundedBuiltins, repeatable, signatureOf } from './builtins.ts'
 import { keepExactNumbers, plainName, withoutExactNumbers } from './exact-numbers.ts'
 import { ExpressionError, toExpressionError } from './expression-error.ts'
 import { type Implementation, type JsonataExpression, parse } from './jsonata.ts'
 import { defaultExpressionLimits, type ExpressionLimits } from './limits.ts'
-import { Budget, chargeName, charged, meterOperators } from './metering.ts'
+import { keyName, refuseMark, workedOutKeys } from './marks.ts'
+import { Budget, chargeName, charged, measureName, meterOperators, wrap } from './metering.ts'
 import { createRegexEngine } from './regex.ts'
 import { inTurn } from './turn.ts'
 
@@ -49,7 +50,11 @@ export function compileExpression(text: string, options: ExpressionOptions = {})
   const free = variableUses(ast).filter(({ name }) => !bound.has(name))
   refuseEval(free, options.allowEval ?? false)
   bindFunctions(expression, free, limits, budget, options.functions)
-  if (meterOperators(ast)) expression.registerFunction(chargeName, (value: unknown) => budget.charge(value))
+  meterOperators(ast)
+  for (const key of workedOutKeys(ast)) wrap(key, keyName)
+  expression.registerFunction(keyName, refuseMark)
+  expression.registerFunction(chargeName, (value: unknown) => budget.charge(value))
+  expression.registerFunction(measureName, (value: unknown) => budget.measure(value))
   const exact = options.exact === true && keepExactNumbers(ast)
   if (exact) expression.registerFunction(plainName, withoutExactNumbers)
 
@@ -108,6 +113,6 @@ function bindFunctions(
     const replacement = bounded.get(name) ?? repeatable(name)
     if (own !== undefined) expression.registerFunction(name, own.implementation, own.signature)
     else if (replacement !== undefined)
-      expression.registerFunction(name, charged(replacement, budget), signatureOf(name))
+      expression.registerFunction(name, charged(replacement, budget, arityOf(name)), signatureOf(name))
   }
 }

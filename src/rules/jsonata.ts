@@ -54,3 +54,8 @@ async function read(): Promise<Map<string, Definition>> {
   for (const name of names) found.set(name, (await parse(`$${name}`).evaluate(undefined)) as Definition)
   return found
 }
+
+/** Whether an object is what jsonata takes for a function. */
+export function isFunction(value: object): boolean {
+  return '_jsonata_lambda' in value || '_jsonata_function' in value
+}

@@ -1,4 +1,5 @@
 import { type Node, walk } from './ast.ts'
+import { exceeds } from './exceeds.ts'
 import { ExpressionError } from './expression-error.ts'
 import type { Implementation } from './jsonata.ts'
 import type { ExpressionLimits } from './limits.ts'
@@ -37,46 +38,72 @@ export class Budget {
     return value
   }
 
+  /** Refuses a value that would be over the limit when it is written out. Gives it back. */
+  measure(value: unknown): unknown {
+    if (!exceeds(value, this.#limits.textLength)) return value
+    throw this.#failure('TEXT_LENGTH', `looked at a value of over ${this.#limits.textLength} characters`)
+  }
+
   #failure(reason: string, sentence: string): ExpressionError {
     return new ExpressionError('EXPRESSION_FAILED', `the expression ${sentence}`, { reason })
   }
 }
 
-/** No expression can spell it, so none can shadow it. */
+/** No expression can spell these, so none can shadow them. */
 export const chargeName = '\0charge'
+export const measureName = '\0measure'
 
 /**
- * Has every range charged, and, in an expression with functions of its own, which can repeat things, every `&`: ten
- * doublings of a text are few steps and much memory. True where something is.
+ * Has every range charged, and, in an expression with functions of its own, which can repeat things, every `&`, whose
+ * operands, and those of `=` and `!=`, are measured too: twenty doublings of a text or an array are few steps, and what
+ * comes of them takes for ever to build or to look at.
  */
-export function meterOperators(root: Node): boolean {
-  const metered = new Set(['..'])
+export function meterOperators(root: Node): void {
   const found: Node[] = []
+  let repeats = false
   walk(root, (node) => {
-    if (node.type === 'lambda') metered.add('&')
+    if (node.type === 'lambda') repeats = true
     if (node.type === 'binary') found.push(node)
   })
-  const chosen = found.filter(({ value }) => metered.has(String(value)))
-  for (const node of chosen) chargeResult(node)
-  return chosen.length > 0
+  for (const node of found) {
+    const operator = String(node.value)
+    if (repeats && ['&', '=', '!='].includes(operator))
+      for (const operand of operandsOf(node)) wrap(operand, measureName)
+    if (operator === '..' || (repeats && operator === '&')) wrap(node, chargeName)
+  }
 }
 
-function chargeResult(node: Node): void {
+/** Literals cost what the author wrote. */
+function operandsOf({ lhs, rhs }: Node): Node[] {
+  return [lhs, rhs].filter(
+    (operand) => operand !== undefined && !Array.isArray(operand) && !isLiteral(operand),
+  ) as Node[]
+}
+
+function isLiteral({ type }: Node): boolean {
+  return type === 'string' || type === 'number' || type === 'value'
+}
+
+/** Puts a call around a node, in its place. */
+export function wrap(node: Node, name: string): void {
   const inner = { ...node }
   const position = node.position ?? 0
   for (const key of Object.keys(node)) delete node[key as keyof Node]
-  const procedure: Node = { type: 'variable', value: chargeName, position }
+  const procedure: Node = { type: 'variable', value: name, position }
   Object.assign(node, { type: 'function', value: '(', position, arguments: [inner], procedure })
 }
 
-/** A function whose result is charged. To jsonata it looks like the function itself, whose parameters it reads. */
-export function charged(implementation: Implementation, budget: Budget): Implementation {
+/**
+ * A function whose result is charged. To jsonata it looks like the function itself: it reads the parameters from the source
+ * when a function is applied in part, and hands it as many arguments in `$map($f)` as it takes, which is `arity`.
+ */
+export function charged(implementation: Implementation, budget: Budget, arity: number): Implementation {
   const wrapper: Implementation = function (...args) {
     const result = implementation.apply(this, args)
     return result instanceof Promise ? result.then((value) => budget.charge(value)) : budget.charge(result)
   }
   return Object.defineProperties(wrapper, {
-    length: { value: implementation.length },
+    length: { value: arity },
     toString: { value: () => implementation.toString() },
   })
 }

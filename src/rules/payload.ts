@@ -1,6 +1,7 @@
 import { textOf } from '../core/wire.ts'
 import { ExactNumber } from './exact-numbers.ts'
 import { ExpressionError } from './expression-error.ts'
+import { jsonataMarks } from './marks.ts'
 
 /** The payload of one message, decoded when a rule first looks and once for all rules. */
 export class Payload {
@@ -102,12 +103,6 @@ function canonical(text: string): string {
   return `${sign}${all.slice(first, end)}e${BigInt(exponent) - BigInt(fraction.length) + BigInt(all.length - end)}`
 }
 
-/**
- * Keys by which jsonata 2.2 marks values of its own. In an object that a device sends they would pass for functions, and
- * `tupleStream` would make the object's fields variables of the rule: `{"tupleStream": true, "limit": 1000}` overrides `$limit`.
- */
-const marks = ['_jsonata_lambda', '_jsonata_function', 'tupleStream', 'outerWrapper']
-
 /** A cheap look first; a key may be spelled with `\u`. */
 const mayHoldMarks = /_jsonata_|tupleStream|outerWrapper|\\u00/
 
@@ -116,7 +111,7 @@ function findMark(root: unknown): ExpressionError | undefined {
   while (open.length > 0) {
     const value = open.pop()
     if (typeof value !== 'object' || value === null || value instanceof ExactNumber) continue
-    const mark = Array.isArray(value) ? undefined : marks.find((key) => Object.hasOwn(value, key))
+    const mark = Array.isArray(value) ? undefined : jsonataMarks.find((key) => Object.hasOwn(value, key))
     if (mark !== undefined)
       return failure('PAYLOAD_MARK', `has a field "${mark}", a name that jsonata keeps for itself`)
     for (const inner of Object.values(value)) open.push(inner)

@@ -1,5 +1,7 @@
 import { ExactNumber } from './exact-numbers.ts'
+import { exceeds } from './exceeds.ts'
 import { ExpressionError } from './expression-error.ts'
+import { isFunction } from './jsonata.ts'
 import { isRawJson } from './raw-json.ts'
 
 /**
@@ -25,27 +27,19 @@ export function toPlain(value: unknown, mostBytes: number): unknown {
   return JSON.parse(JSON.stringify(value, (_, inner: unknown) => (isRawJson(inner) ? inner.rawJSON : inner)))
 }
 
-/** Walks a result once. What is shared inside it counts each time it occurs, as it will be written. */
-export function checkResult(root: unknown, mostBytes: number): void {
-  let left = mostBytes
+function checkResult(root: unknown, mostBytes: number): void {
+  if (exceeds(root, mostBytes)) throw tooLarge(mostBytes)
   const open = [root]
   while (open.length > 0) {
     const value = open.pop()
-    left -= 1
-    if (typeof value === 'string') left -= value.length + 1
-    else if (typeof value === 'number') {
-      if (!Number.isFinite(value)) throw failure('D3001', 'the result holds a number out of range')
-    } else if (typeof value === 'function') throw aFunction()
-    else if (value instanceof ExactNumber) left -= value.text.length
-    else if (Array.isArray(value)) for (const item of value) open.push(item)
-    else if (typeof value === 'object' && value !== null) {
-      if ('_jsonata_lambda' in value || '_jsonata_function' in value) throw aFunction()
-      for (const [key, field] of Object.entries(value)) {
-        left -= key.length + 2
-        open.push(field)
-      }
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      throw failure('D3001', 'the result holds a number out of range')
     }
-    if (left < 0) throw tooLarge(mostBytes)
+    if (typeof value === 'function') throw aFunction()
+    if (typeof value !== 'object' || value === null || value instanceof ExactNumber) continue
+    if (isFunction(value)) throw aFunction()
+    // jsonata's arrays have a `push` of their own, so only their items are looked at.
+    for (const inner of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) open.push(inner)
   }
 }
 

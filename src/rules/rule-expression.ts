@@ -62,7 +62,7 @@ function settled(read: () => unknown): unknown {
   try {
     return read()
   } catch (error) {
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 }
 

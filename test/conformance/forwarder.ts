@@ -28,6 +28,8 @@ export interface ForwarderSubject {
   readonly blocked: Readonly<Record<string, (scope: Scope) => Promise<FarSide>>>
   /** Messages that `taking` never takes, by title. */
   readonly bad?: Readonly<Record<string, Item>>
+  /** Options without which no message can be sent; every message gets them. */
+  readonly needed?: Readonly<Record<string, unknown>>
   /** Options that a rule may write, so that hostile messages come with some. */
   readonly options?: Readonly<Record<string, unknown>>
   /** Texts of credentials used above. */
@@ -127,8 +129,8 @@ export function forwarderConformance(subject: ForwarderSubject): void {
 
     it('takes no setting and no option that it does not know', () => {
       assert.equal(definition.settings.safeParse({ nonsense: 1 }).success, false)
-      assert.equal(definition.with.safeParse({ ...subject.options, nonsense: 1 }).success, false)
-      assert.equal(definition.with.safeParse({ ...subject.options }).success, true)
+      assert.equal(definition.with.safeParse({ ...subject.needed, ...subject.options, nonsense: 1 }).success, false)
+      assert.equal(definition.with.safeParse({ ...subject.needed, ...subject.options }).success, true)
     })
 
     it('closes, and can be closed while nothing was ever sent', async (t) => {
@@ -161,7 +163,7 @@ async function send(
   signal = new AbortController().signal,
 ): Promise<readonly Outcome[]> {
   // As delivery/ does: options go through the schema, which fills in what was left out.
-  const options = (item: Item) => subject.definition.with.parse(item.with)
+  const options = (item: Item) => subject.definition.with.parse({ ...subject.needed, ...item.with })
   const outcomes = await forwarder.send(
     items.map((item) => ({ ...item, with: options(item) })),
     signal,

@@ -18,7 +18,7 @@ export function run(
   scope: Scope,
   command: string,
   parameters: readonly string[],
-  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv; readonly input?: string } = {},
+  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv; readonly input?: string | Buffer } = {},
 ): Running {
   const child = spawn(command, parameters, {
     cwd: options.cwd,
