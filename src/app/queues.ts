@@ -16,7 +16,17 @@ export function openQueues(
   log: Log,
   role: 'ingest' | 'worker' = 'ingest',
 ): Promise<Queues> {
-  const { url, durability, acceptLoss } = settings.queue
+  const { url, durability, acceptLoss, tls } = settings.queue
   if (url === 'embedded') return openEmbeddedQueues({ folder: embeddedFolder(settings), log })
-  return openRedisQueues({ url, acceptLoss, role, log, ...(durability !== undefined && { durability }) })
+  const { ca, certificate: cert, key } = tls ?? {}
+  return openRedisQueues({
+    url,
+    acceptLoss,
+    role,
+    log,
+    ...(durability !== undefined && { durability }),
+    ...(tls !== undefined && {
+      tls: { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) },
+    }),
+  })
 }

@@ -1,6 +1,6 @@
 import { type Problem, formatPosition } from '../core/problem.ts'
 import { type Gathered, type Kind, type Placed, nouns } from './identity-entries.ts'
-import { suggestion } from './nearest.ts'
+import { suggestion } from '../core/nearest.ts'
 import { type Path, dotted } from './path.ts'
 
 /** What can be said only when all files are read: names that lead nowhere, circles of groups, one token for two principals. */

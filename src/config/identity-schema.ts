@@ -55,6 +55,8 @@ export const principalSchema = z.strictObject({
   thing: z.string().exactOptional(),
   policies: names,
   actsFor: actsFor.exactOptional(),
+  trust: z.enum(['policies', 'topics']).exactOptional(),
+  unknownThings: z.enum(['refuse', 'allow']).exactOptional(),
   token: token.exactOptional(),
 })
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { Problem } from '../core/problem.ts'
-import { suggestion } from './nearest.ts'
+import { suggestion } from '../core/nearest.ts'
 import { type Path, dotted } from './path.ts'
 import { type YamlFile, valueAt } from './yaml.ts'
 

@@ -145,22 +145,29 @@ function readTls(
   resolve: Resolve,
 ): { settings: SluiceSettings; problems: Problem[] } {
   const problems: Problem[] = []
-  const place: Place = { file: file.path, owner: { kind: 'ingest' } }
-  const bridges = settings.bridges.map((bridge, index) => {
-    if (bridge.tls === undefined) return bridge
-    const tls = { ...bridge.tls }
+  const read = <Part extends { readonly tls?: TlsFiles }>(part: Part, at: Path, owner: Place['owner']): Part => {
+    if (part.tls === undefined) return part
+    const tls = { ...part.tls }
     for (const key of ['ca', 'certificate', 'key'] as const) {
       const written = tls[key]
       if (written === undefined || written.includes('-----BEGIN ')) continue
-      const path = ['bridges', index, 'tls', key]
-      const resolved = resolve({ kind: 'file', path: written }, place)
+      const path = [...at, 'tls', key]
+      const resolved = resolve({ kind: 'file', path: written }, { file: file.path, owner })
       if ('open' in resolved) continue
       if ('problem' in resolved) problems.push(file.problem(path, `${path.join('.')}: ${resolved.problem}`))
       else if (!resolved.value.includes('-----BEGIN '))
         problems.push(file.problem(path, `${path.join('.')} must be PEM text or the path of a PEM file`))
       else tls[key] = resolved.value
     }
-    return { ...bridge, tls }
-  })
-  return { settings: { ...settings, bridges }, problems }
+    return { ...part, tls }
+  }
+  const bridges = settings.bridges.map((bridge, index) => read(bridge, ['bridges', index], { kind: 'ingest' }))
+  const queue = read(settings.queue, ['queue'], { kind: 'shared' })
+  return { settings: { ...settings, bridges, queue }, problems }
+}
+
+interface TlsFiles {
+  readonly ca?: string
+  readonly certificate?: string
+  readonly key?: string
 }

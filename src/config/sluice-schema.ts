@@ -132,13 +132,13 @@ const queueSettings = z
     url: queueUrl,
     durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
     acceptLoss: z.boolean().default(false),
-    prefix: z
-      .string()
-      .regex(/^[a-zA-Z0-9_-]{1,32}$/, 'must have 1 to 32 letters, digits, "_" or "-"')
-      .default('sluice'),
+    tls: tls.exactOptional(),
     envelope: envelope.default(() => envelope.parse({})),
   })
-  .superRefine(({ url, durability }, context) => {
+  .superRefine(({ url, durability, tls: settings }, context) => {
+    if (settings !== undefined && !url.startsWith('rediss://')) {
+      context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write rediss://' })
+    }
     if (url !== 'embedded' || durability !== 'replicated') return
     context.addIssue({
       code: 'custom',
@@ -149,6 +149,18 @@ const queueSettings = z
 
 /** `queue: embedded` is short for `queue: { url: embedded }`. */
 const queue = z.preprocess((value) => (typeof value === 'string' ? { url: value } : value), queueSettings)
+
+const expression = z.strictObject({
+  steps: z
+    .int()
+    .min(100)
+    .default(200_000)
+    .describe('Nodes evaluated for one message and expression: a loop ends after about a tenth of a second.'),
+  timeout: duration('1s').describe('Wall time, for what one step can cost by itself.'),
+  stack: z.int().min(10).default(2_000).describe('Nodes nested in evaluation: bounds recursion.'),
+  sequence: z.int().min(1).default(10_000).describe('Items of a sequence: their cost is quadratic.'),
+  result: bytes('1MiB').describe('Bytes that select may make: an envelope holds no more.'),
+})
 
 const limits = z.strictObject({
   payload: bytes('128KiB').describe("Bytes of one payload. AWS IoT's limit."),
@@ -180,6 +192,7 @@ const limits = z.strictObject({
     .describe('Clients of the embedded broker: each holds buffers and a session in memory.'),
   rules: z.int().min(1).default(5000).describe('Rules: each matching one costs time for every message.'),
   filtersPerRule: z.int().min(1).default(20).describe('Topic filters of one rule.'),
+  expression: expression.default(() => expression.parse({})),
   actionsPerRule: z
     .int()
     .min(1)

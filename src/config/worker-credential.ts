@@ -3,7 +3,7 @@ import type { AnyCredentialDefinition, AnyForwarderDefinition } from '../core/fo
 import type { Problem } from '../core/problem.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
 import { withAbsolutePaths } from './absolute-paths.ts'
-import { suggestion } from './nearest.ts'
+import { suggestion } from '../core/nearest.ts'
 import { checkSchema } from './schema-problems.ts'
 import { type YamlFile, valueAt } from './yaml.ts'
 

@@ -2,7 +2,7 @@ import { type Position, type Problem, formatPosition } from '../core/problem.ts'
 import type { Resolve } from '../core/reference.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
 import { displayName, listFiles, readSource, wholeFileProblem } from './files.ts'
-import { suggestion } from './nearest.ts'
+import { suggestion } from '../core/nearest.ts'
 import { type ReadWorker, type Registries, readWorker, stemOf, workerNameOf } from './worker-file.ts'
 
 export interface WorkerFilesOptions extends Registries {

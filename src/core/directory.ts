@@ -23,6 +23,9 @@ export interface PrincipalEntry {
   readonly thing?: string
   readonly policies: readonly string[]
   readonly actsFor?: readonly string[]
+  /** For messages on behalf of things, as on `Principal`. */
+  readonly trust?: 'policies' | 'topics'
+  readonly unknownThings?: 'refuse' | 'allow'
   /** SHA-256 of the token's UTF-8 bytes, 64 lower-case hex digits. */
   readonly token?: { readonly sha256: string }
   readonly position: Position

@@ -67,6 +67,8 @@ function principalOf(entry: PrincipalEntry): Extract<Verdict, { kind: 'principal
     method: 'token',
     ...(entry.thing !== undefined && { thing: entry.thing }),
     ...(entry.actsFor !== undefined && { actsFor: entry.actsFor }),
+    ...(entry.trust !== undefined && { trust: entry.trust }),
+    ...(entry.unknownThings !== undefined && { unknownThings: entry.unknownThings }),
   }
 }
 

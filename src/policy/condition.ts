@@ -1,6 +1,6 @@
 import { type Certainty, certain, every, not, no, some, unknown, yes } from './certainty.ts'
 import type { PolicyContext } from './context.ts'
-import { complainUnknown } from './nearest.ts'
+import { complainUnknown } from './unknown.ts'
 import { findOperator, type NamedOperator, operatorNames, type Quantifier } from './operators.ts'
 import type { Report } from './report.ts'
 import { isFields, show } from './values.ts'

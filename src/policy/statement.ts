@@ -1,8 +1,9 @@
+import { nearest } from '../core/nearest.ts'
 import { actions } from './actions.ts'
 import { type ArnPattern, parseArnPattern } from './arn-pattern.ts'
 import { no } from './certainty.ts'
 import { compileConditions, type Condition } from './condition.ts'
-import { complainUnknown, nearestOf } from './nearest.ts'
+import { complainUnknown } from './unknown.ts'
 import type { Report } from './report.ts'
 import { parsePattern, type Template } from './template.ts'
 import { fieldOf, type Fields, isFields, show } from './values.ts'
@@ -61,8 +62,8 @@ export function complainAboutFields(
 ): void {
   for (const name of Object.keys(value)) {
     if (known.includes(name)) continue
-    const nearest = nearestOf(name, known)
-    const hint = nearest === undefined ? `it has ${known.join(', ')}` : `did you mean ${nearest}?`
+    const close = nearest(name, known)
+    const hint = close === undefined ? `it has ${known.join(', ')}` : `did you mean ${close}?`
     report.malformed(path === '' ? name : `${path}.${name}`, `a ${what} has no field ${show(name)}; ${hint}`)
   }
 }

@@ -1,6 +1,6 @@
 import { type Certainty, no, unknown, yes } from './certainty.ts'
 import type { PolicyContext } from './context.ts'
-import { complainUnknown } from './nearest.ts'
+import { complainUnknown } from './unknown.ts'
 import type { Report } from './report.ts'
 import type { Variable } from './variable.ts'
 import { findVariable, variableNames } from './variables.ts'

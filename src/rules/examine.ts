@@ -1,3 +1,4 @@
+import { suggestion } from '../core/nearest.ts'
 import { messageOf } from '../core/errors.ts'
 import type { RuleDefinition } from '../core/rule.ts'
 import { boundNames, type Node, walk } from './ast.ts'
@@ -7,7 +8,6 @@ import { ExpressionError } from './expression-error.ts'
 import { ruleFunctions } from './functions.ts'
 import { builtins } from './jsonata.ts'
 import { defaultExpressionLimits, type ExpressionLimits } from './limits.ts'
-import { suggestion } from './names.ts'
 import { compileRegex } from './regex.ts'
 import { compileTemplate, type Template } from './template.ts'
 
@@ -84,7 +84,7 @@ function examineExpression(
     const known = [...builtins.keys(), ...ruleFunctions.keys(), ...boundNames(expression.ast)].filter(
       (name) => name !== 'eval',
     )
-    complain(offset, `there is no ${called ? 'function' : 'variable'} $${name}${suggestion(name, known)}`)
+    complain(offset, `there is no ${called ? 'function' : 'variable'} $${name}${suggestion(name, known, asVariable)}`)
   }
   walk(expression.ast, (node) => {
     const name = calledWithoutDollar(node)
@@ -102,7 +102,9 @@ function calledWithoutDollar(node: Node): { readonly offset: number; readonly me
   const name = String(step.value)
   const offset = Math.max(0, (step.position ?? 0) - name.length)
   const known = builtins.has(name) || ruleFunctions.has(name)
-  const hint = known ? `; write $${name}(…)` : suggestion(name, [...builtins.keys(), ...ruleFunctions.keys()])
+  const hint = known
+    ? `; write $${name}(…)`
+    : suggestion(name, [...builtins.keys(), ...ruleFunctions.keys()], asVariable)
   return { offset, message: `"${name}" is a field and cannot be called${hint}` }
 }
 
@@ -120,4 +122,8 @@ function regexOffset(node: Node, text: string): number {
   const { source } = node.value as RegExp
   const at = text.lastIndexOf(`/${source}/`, node.position ?? text.length)
   return at === -1 ? Math.max(0, (node.position ?? 1) - 1) : at
+}
+
+function asVariable(name: string): string {
+  return `$${name}`
 }

@@ -74,7 +74,6 @@ describe('loadConfig', () => {
     deepEqual(settings.queue, {
       url: alertsEnv.REDIS_URL,
       acceptLoss: false,
-      prefix: 'sluice',
       envelope: { messages: 256, bytes: 1_048_576 },
     })
     equal(settings.bridges[0]?.password, 'bridge-password')

@@ -1,5 +1,9 @@
-/** The candidate that `word` was probably meant to be, or undefined where none is close. */
+/** Words longer than this aren't compared: the work grows with the product of both lengths. */
+const longest = 100
+
+/** The candidate that `word` was probably meant to be, case aside, or undefined where none is close. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > longest) return undefined
   // A third of the letters may be wrong, but never more than three: beyond that a suggestion is a guess.
   let best = Math.min(3, Math.max(1, Math.floor(word.length / 3))) + 1
   let found: string | undefined
@@ -13,10 +17,13 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return found
 }
 
-/** `; did you mean "…"?` where something is close, else nothing: for the end of a sentence. */
-export function suggestion(word: string, candidates: Iterable<string>): string {
+/**
+ * `; did you mean "…"?` where something is close, else nothing: for the end of a sentence. `show` writes the word as its
+ * language does.
+ */
+export function suggestion(word: string, candidates: Iterable<string>, show = (close: string) => `"${close}"`): string {
   const close = nearest(word, candidates)
-  return close === undefined ? '' : `; did you mean "${close}"?`
+  return close === undefined ? '' : `; did you mean ${show(close)}?`
 }
 
 /** Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment) that lead from one word to the other. */
