@@ -11,5 +11,6 @@ COPY src ./src
 COPY deploy/setup.js ./deploy/setup.js
 ENV NODE_ENV=production
 USER node
-ENTRYPOINT ["node", "/app/bin/sluice.js"]
+# The flags are those of src/app/heap.ts.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--heap-growing-percent=30", "/app/bin/sluice.js"]
 CMD ["start"]

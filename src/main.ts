@@ -12,14 +12,19 @@ async function main(parameters: readonly string[]): Promise<void> {
     )
     .version('0.1.0')
     .option('--config <file>', 'the configuration file', './sluice.yaml')
+    // What is set here holds for every command added below it.
     .showHelpAfterError('(add --help for what there is)')
+    .configureHelp({ showGlobalOptions: true })
     .exitOverride()
   for (const add of commands) add(program)
-  // Errors of a command's own options must end with 2 as well, and commander doesn't hand the override down by itself.
-  const strict = (command: Command): void =>
-    command.commands.forEach((child) => (child.exitOverride(), child.showHelpAfterError(), strict(child)))
-  strict(program)
   await program.parseAsync(parameters, { from: 'user' })
+}
+
+// A reader that leaves early (`| head`) is no failure, and a daemon must not end with whoever read its log.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
 }
 
 try {
@@ -31,7 +36,7 @@ try {
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof ProblemsError) {
-    printProblems(error.problems, { json: false })
+    printProblems(error.problems)
     return 1
   }
   console.error(`sluice: ${messageOf(error)}`)

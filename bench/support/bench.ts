@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { heapFlags } from '../../src/app/heap.ts'
 import { freePort } from '../../test/support/cleanup.ts'
 import { cpuSeconds, memoryMiB } from './usage.ts'
 
@@ -98,7 +99,13 @@ export class Bench {
   }
 
   async sluice(config: string, parameters: readonly string[]): Promise<Part> {
-    return this.#start(process.execPath, [join(here, '../../bin/sluice.js'), '--config', config, ...parameters])
+    return this.#start(process.execPath, [
+      ...heapFlags,
+      join(here, '../../bin/sluice.js'),
+      '--config',
+      config,
+      ...parameters,
+    ])
   }
 
   /** One run: a subscriber, then a publisher in a process of its own, until every message has arrived. */

@@ -1,8 +1,12 @@
 import { request } from 'node:http'
 import { SluiceError } from '../core/errors.ts'
 
-/** Largest answer that a command reads from the control channel; a page of dead letters stays far below. */
-const maxAnswerBytes = 64 * 1024 * 1024
+export interface CallOptions {
+  /** Ends the call. */
+  readonly signal?: AbortSignal
+  /** Largest answer that is read; 64 MiB by default: a page of dead letters stays far below. */
+  readonly maxBytes?: number
+}
 
 export interface ControlAnswer {
   readonly status: number
@@ -17,23 +21,32 @@ export function callControl(
   method: 'GET' | 'POST',
   path: string,
   body?: unknown,
+  { signal, maxBytes = 64 * 1024 * 1024 }: CallOptions = {},
 ): Promise<ControlAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<ControlAnswer>()
   const payload = body === undefined ? undefined : JSON.stringify(body)
   const headers =
     payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }
-  const call = request({ socketPath, method, path, headers }, (response) => {
+  // One call, one connection: one kept open would hold up the other side's stop.
+  const options = { socketPath, method, path, headers, agent: false, ...(signal !== undefined && { signal }) } as const
+  const call = request(options, (response) => {
     const chunks: Buffer[] = []
     let size = 0
     response.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > maxAnswerBytes) call.destroy(new Error('the answer is too large'))
+      if (size > maxBytes) call.destroy(new Error('the answer is too large'))
       else chunks.push(chunk)
     })
+    // An answer that breaks off in the middle.
+    response.on('error', reject)
     response.on('end', () => {
       const text = Buffer.concat(chunks).toString('utf8')
       const isJson = response.headers['content-type']?.includes('json') ?? false
-      resolve({ status: response.statusCode ?? 0, body: isJson ? (JSON.parse(text) as unknown) : text })
+      try {
+        resolve({ status: response.statusCode ?? 0, body: isJson ? (JSON.parse(text) as unknown) : text })
+      } catch (error) {
+        reject(new Error('the answer is not JSON', { cause: error }))
+      }
     })
   })
   call.on('error', (error: NodeJS.ErrnoException) => {

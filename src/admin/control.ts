@@ -36,12 +36,13 @@ export interface DeadLetterQuery {
 /** Unix socket paths are cut off silently by some systems beyond this many bytes (sun_path). */
 const maxSocketPathBytes = 103
 
+export interface Control {
+  /** Takes no more calls and waits for the answers to those in hand; cuts what is left after `deadlineMs`. */
+  close(deadlineMs?: number): Promise<void>
+}
+
 /** Serves the control channel on a Unix socket of mode 0600: whoever may read the data folder operates the system. */
-export async function openControl(
-  socketPath: string,
-  plane: ControlPlane,
-  log: Log,
-): Promise<{ close(): Promise<void> }> {
+export async function openControl(socketPath: string, plane: ControlPlane, log: Log): Promise<Control> {
   if (Buffer.byteLength(socketPath) > maxSocketPathBytes) {
     throw new SluiceError(
       'LISTEN_FAILED',
@@ -50,21 +51,28 @@ export async function openControl(
   }
   await mkdir(dirname(socketPath), { recursive: true })
   await removeStale(socketPath)
-  const server = Fastify({ logger: false, bodyLimit: 1024 * 1024 })
+  // A publisher's own id has up to 128 characters, and the id of a dead letter holds it; percent-encoded each takes three.
+  const server = Fastify({ logger: false, bodyLimit: 1024 * 1024, routerOptions: { maxParamLength: 2_048 } })
   server.setErrorHandler(async (error, _request, reply) => {
     const status =
       error instanceof SluiceError ? statusOf(error) : ((error as { statusCode?: number }).statusCode ?? 500)
     await reply.code(status).send({ message: messageOf(error) })
   })
   addRoutes(server, plane, log)
-  const mask = process.umask(0o177)
+  // Nobody else from the start. (Not 0o177: for this moment the mask is the whole process', and folders need their x.)
+  const mask = process.umask(0o077)
   try {
     await server.listen({ path: socketPath })
   } finally {
     process.umask(mask)
   }
   await chmod(socketPath, 0o600)
-  return { close: () => server.close() }
+  return {
+    async close(deadlineMs = 1_000) {
+      const cut = setTimeout(() => server.server.closeAllConnections(), deadlineMs)
+      await server.close().finally(() => clearTimeout(cut))
+    },
+  }
 }
 
 function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void {

@@ -1,12 +1,10 @@
 import { join } from 'node:path'
-import { openControl } from '../admin/control.ts'
+import { type ControlPlane, openControl } from '../admin/control.ts'
 import type { Config } from '../config/load.ts'
-import type { Access } from '../core/access.ts'
 import { SluiceError, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { Metrics } from '../core/metrics.ts'
+import type { Problem } from '../core/problem.ts'
 import type { Queues } from '../core/queue.ts'
-import type { RuleSet } from '../core/rule.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
 import { createRuleFailureKeeper } from '../delivery/rule-failures.ts'
 import { createAccept, type Door } from '../ingest/accept.ts'
@@ -15,15 +13,15 @@ import { RateLimiter } from '../ingest/limits.ts'
 import { createMqttBroker, type MqttBroker } from '../ingest/mqtt-broker.ts'
 import type { ServedMetrics } from '../observe/metrics.ts'
 import { createEnqueuer } from '../queue/group-commit.ts'
-import { compileRules } from '../rules/engine.ts'
-import { createAccess } from './access.ts'
-import { bridgePrincipal, startBridges } from './bridges.ts'
+import { type Bridges, startBridges } from './bridges.ts'
 import { createDeadLetters } from './dead-letters.ts'
-import type { Lifecycle } from './lifecycle.ts'
+import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
-import { countOwner, type IngestStatus, orphansOf } from './status.ts'
+import { snapshotOf } from './snapshot.ts'
+import { countOwner, type IngestStatus, orphansOf, type WorkerStatus } from './status.ts'
 import type { Tracer } from './tracer.ts'
+import { firstOrAll, WorkerSockets, type WorkerStates } from './worker-sockets.ts'
 
 export interface IngestOptions {
   readonly running: RunningConfig
@@ -34,23 +32,20 @@ export interface IngestOptions {
   /** The answers of workers that run in this same process. */
   readonly tracer: Tracer
   /** States of workers that run in this same process; those elsewhere are unknown here. */
-  readonly workerStates: () => ReadonlyMap<string, { readonly state: string; readonly reason?: string }>
+  readonly workerStates: () => WorkerStates
+  /** What `sluice reload` asks for: this process' own, or that of all under one supervisor. */
+  readonly reload: () => Promise<readonly Problem[]>
   /** Called when the process can't go on: the session of a bridge was taken over. */
   readonly fail: (error: Error) => void
   /** What to do when the embedded broker's port is taken; without it that is an error. */
   readonly brokerPortTaken?: (error: SluiceError) => void
 }
 
+const orphansAgainMs = 10_000
+
 export interface Ingest {
   /** Where it takes messages, one line each. */
   readonly doors: readonly string[]
-}
-
-/** What a reload replaces, all of it at once. */
-interface Snapshot {
-  readonly config: Config
-  readonly access: Access
-  readonly rules: RuleSet
 }
 
 /** Starts the part that owns the doors, the identities and the rules, and no downstream secret. Everything it starts stops with `lifecycle`. */
@@ -68,13 +63,25 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     keepsOutput: (worker) => snapshot.config.workers.get(worker)?.keep === 'output',
     metrics,
   })
-  lifecycle.add('enqueuer', () => enqueuer.close())
   const keeper = createRuleFailureKeeper({ queues, log, metrics })
   const enqueue = enqueuer.enqueue.bind(enqueuer)
+  const doors: string[] = []
+  let broker: MqttBroker | undefined
+  let bridges: Bridges | undefined
+  let isOpen = false
+  let naming: NodeJS.Timeout | undefined
+  const readiness = createReadiness(queues, () => isOpen && !lifecycle.isStopping)
+  const workerSockets = new WorkerSockets(settings.data, ownWorkers)
+
+  // Before the doors: where another Sluice serves this socket, the data folder is that one's. It closes after them.
+  const control = await openControl(join(settings.data, 'control.sock'), plane(), log)
+  lifecycle.add('control channel', (deadlineMs) => control.close(deadlineMs))
+  lifecycle.add('enqueuer', () => enqueuer.close(), 2)
 
   const failures = createFailureTaker({ queues, owners: ownWorkers, rules, enqueue, log, metrics })
+  lifecycle.add('failures', (deadlineMs) => failures.close(deadlineMs), 2)
+  lifecycle.add('traces', () => options.tracer.close())
   failures.start()
-  lifecycle.add('failures', (deadlineMs) => failures.close(deadlineMs))
 
   const limiter = new RateLimiter(settings.limits)
   const limits = {
@@ -94,10 +101,51 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       metrics,
     })
 
-  const readiness = createReadiness(queues)
-  const doors: string[] = []
-  if (settings.listen.http !== undefined) {
-    const { host, port } = settings.listen.http
+  const closing: ((deadlineMs: number) => Promise<void>)[] = []
+  // Doors close together: what one still has in hand is no reason for another to go on taking.
+  lifecycle.add('doors', async (deadlineMs) => void (await Promise.all(closing.map((close) => close(deadlineMs)))), 4)
+  if (settings.listen.http !== undefined) await openHttp(settings.listen.http)
+  if (settings.listen.mqtt !== undefined) broker = await openBroker(settings.listen.mqtt)
+  if (lifecycle.isStopping) throw new Stopping()
+  bridges = startBridges({
+    bridges: settings.bridges,
+    accept: accept('bridge'),
+    store: queues.store,
+    log,
+    metrics,
+    fail: options.fail,
+  })
+  closing.push((deadlineMs) => bridges?.close(deadlineMs) ?? Promise.resolve())
+  isOpen = true
+
+  running.onChange((config) => {
+    const next = snapshotOf(config, log, metrics)
+    return async () => {
+      snapshot = next
+      log.info({ rules: config.rules.length, set: next.rules.hash }, 'rules and identities are in force')
+      await Promise.all([failures.look(), broker?.recheck(), nameOrphans()])
+    }
+  })
+  await nameOrphans()
+  return { doors }
+
+  function plane(): ControlPlane {
+    return {
+      ready: readiness,
+      status,
+      orphans: () => orphansOf(queues, new Set(ownWorkers())),
+      metrics: async () => ({ contentType: metrics.contentType, page: await metricsPage() }),
+      reload: async () => ({ problems: await options.reload() }),
+      trace: (id, waitMs) =>
+        firstOrAll(waitMs, (signal) => [
+          options.tracer.find(id, waitMs, signal),
+          ...workerSockets.traces(id, waitMs, signal),
+        ]),
+      deadLetters: createDeadLetters({ queues, workers: ownWorkers, rules, enqueue }),
+    }
+  }
+
+  async function openHttp({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
     const { payload, batchMessages, batchBytes } = settings.limits
     const door = createHttpDoor({
       access,
@@ -107,45 +155,18 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       log,
       metrics,
     })
-    await door.listen({ host, port })
-    lifecycle.add('http', (deadlineMs) => door.close(deadlineMs))
+    await opened((deadlineMs) => door.close(deadlineMs), door.listen({ host, port }))
     doors.push(`http://${placeOf(door.address() ?? { host, port })}`)
   }
-  const broker = settings.listen.mqtt === undefined ? undefined : await openBroker(settings.listen.mqtt)
-  const bridges = await startBridges({
-    bridges: settings.bridges,
-    accept: accept('bridge'),
-    store: queues.store,
-    log,
-    metrics,
-    fail: options.fail,
-  })
-  lifecycle.add('bridges', (deadlineMs) => bridges.close(deadlineMs))
 
-  running.onChange(async (config) => {
-    snapshot = snapshotOf(config, log, metrics)
-    await Promise.all([failures.look(), broker?.recheck()])
-    log.info({ rules: config.rules.length, set: snapshot.rules.hash }, 'rules and identities are in force')
-    await nameOrphans()
-  })
-  await nameOrphans()
-
-  const deadLetters = createDeadLetters({ queues, workers: ownWorkers, rules, enqueue })
-  const control = await openControl(
-    join(settings.data, 'control.sock'),
-    {
-      ready: readiness,
-      status,
-      orphans: () => orphansOf(queues, new Set(ownWorkers())),
-      metrics: async () => ({ contentType: metrics.contentType, page: await metricsPage() }),
-      reload: async () => ({ problems: await running.reload() }),
-      trace: (id, waitMs) => options.tracer.find(id, waitMs),
-      deadLetters,
-    },
-    log,
-  )
-  lifecycle.add('control channel', () => control.close())
-  return { doors }
+  /** A door that opens while everything stops is closed again: its turn to close has passed. */
+  async function opened(close: (deadlineMs: number) => Promise<void>, listening: Promise<void>): Promise<void> {
+    await listening
+    closing.push(close)
+    if (!lifecycle.isStopping) return
+    await close(1_000)
+    throw new Stopping()
+  }
 
   async function openBroker(where: { readonly host: string; readonly port: number }): Promise<MqttBroker | undefined> {
     const { payload, connections } = settings.limits
@@ -158,42 +179,36 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       metrics,
     })
     try {
-      await door.listen(where)
+      await opened((deadlineMs) => door.close(deadlineMs), door.listen(where))
     } catch (error) {
       if (!(error instanceof SluiceError) || options.brokerPortTaken === undefined) throw error
       options.brokerPortTaken(error)
       return undefined
     }
-    lifecycle.add('mqtt', (deadlineMs) => door.close(deadlineMs))
     doors.push(`mqtt://${placeOf(door.address() ?? where)}`)
     return door
   }
 
   async function status(): Promise<IngestStatus> {
-    const here = options.workerStates()
-    const names = new Set([...ownWorkers(), ...(await queues.owners())])
-    const workers = [...names].toSorted().map((name) => {
-      const state = here.get(name)
-      const elsewhere = name.startsWith('rule:')
-        ? 'a rule'
-        : snapshot.config.workers.has(name)
-          ? 'in another process'
-          : 'no file owns it'
-      return countOwner(
-        queues,
-        name,
-        state === undefined ? elsewhere : state.reason === undefined ? state.state : `${state.state}: ${state.reason}`,
-      )
-    })
+    const states = new Map([...(await workerSockets.states()), ...options.workerStates()])
+    const ready = await readiness()
     return {
-      ...(await readiness()),
+      ...ready,
       queue: queues.describe,
       doors,
-      bridges: bridges.states(),
+      bridges: bridges?.states() ?? [],
       rules: snapshot.rules.rules.length,
       ruleSet: snapshot.rules.hash,
-      workers: await Promise.all(workers),
+      // What can't be counted now isn't shown as nothing.
+      workers: await countAll(states).catch(() => []),
     }
+  }
+
+  async function countAll(states: WorkerStates): Promise<readonly WorkerStatus[]> {
+    const names = new Set([...ownWorkers(), ...(await queues.owners())])
+    return Promise.all(
+      [...names].toSorted().map((name) => countOwner(queues, name, stateOf(name, snapshot.config, states))),
+    )
   }
 
   async function metricsPage(): Promise<string> {
@@ -206,7 +221,9 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     return metrics.page()
   }
 
+  /** Where the queue is away, they are named when it is back. */
   async function nameOrphans(): Promise<void> {
+    clearTimeout(naming)
     try {
       for (const { owner, messages } of await orphansOf(queues, new Set(ownWorkers()))) {
         log.warn(
@@ -216,21 +233,16 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       }
     } catch (error) {
       log.debug({ error: messageOf(error) }, 'the queues could not be looked at')
+      if (!lifecycle.isStopping) naming = setTimeout(() => void nameOrphans(), orphansAgainMs).unref()
     }
   }
 }
 
-function snapshotOf(config: Config, log: Log, metrics: Metrics): Snapshot {
-  const bridges = config.settings.bridges.map(({ name, topics, policies }) => ({
-    principal: bridgePrincipal(name),
-    topics,
-    ...(policies !== undefined && { policies }),
-  }))
-  return {
-    config,
-    access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, log, metrics }),
-    rules: compileRules(config.rules, { kindOf: (worker) => config.workers.get(worker)?.kind }),
-  }
+function stateOf(name: string, { workers }: Config, states: WorkerStates): string {
+  const { state, reason } = states.get(name) ?? {}
+  if (state !== undefined) return reason === undefined ? state : `${state}: ${reason}`
+  if (name.startsWith('rule:')) return 'a rule'
+  return workers.has(name) ? 'in another process' : 'no file owns it'
 }
 
 function placeOf({ host, port }: { readonly host: string; readonly port: number }): string {

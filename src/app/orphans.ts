@@ -6,14 +6,17 @@ import { silent } from '../core/log.ts'
 import { openQueues, embeddedFolder } from './queues.ts'
 import { type Orphan, orphansOf } from './status.ts'
 
+/** A Sluice that hangs must not hang a check. */
+const patienceMs = 5_000
+
 /**
  * Queues that hold messages of a worker no file owns, as far as they can be looked at: through a running Sluice, or in the
  * queue itself. Nothing is changed, and where neither can be reached nothing is said.
  */
 export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
-  const running = await callControl(join(config.settings.data, 'control.sock'), 'GET', '/orphans').catch(
-    () => undefined,
-  )
+  const socket = join(config.settings.data, 'control.sock')
+  const signal = AbortSignal.timeout(patienceMs)
+  const running = await callControl(socket, 'GET', '/orphans', undefined, { signal }).catch(() => undefined)
   if (running?.status === 200) return running.body as readonly Orphan[]
   const { url } = config.settings.queue
   if (url === 'embedded' && !existsSync(embeddedFolder(config.settings))) return []

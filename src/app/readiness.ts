@@ -7,12 +7,16 @@ export interface Readiness {
 }
 
 /**
- * Whether a publish would be acknowledged now: the queue takes adds. (Rules and identities are loaded before doors open.) Those
- * who ask at once share one question to the queue.
+ * Whether a publish would be acknowledged now: the queue takes adds. Rules and identities are loaded
+ * before doors open; `isOpen` says whether they are. Those who ask at once share one question to the queue.
  */
-export function createReadiness(queues: Pick<Queues, 'ping'>): () => Promise<Readiness> {
+export function createReadiness(
+  queues: Pick<Queues, 'ping'>,
+  isOpen: () => boolean = () => true,
+): () => Promise<Readiness> {
   let asking: Promise<Readiness> | undefined
-  return () => {
+  return async () => {
+    if (!isOpen()) return { ready: false, because: 'it is starting or stopping' }
     asking ??= ask().finally(() => (asking = undefined))
     return asking
   }

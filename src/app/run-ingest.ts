@@ -11,24 +11,31 @@ import { Tracer } from './tracer.ts'
 export async function runIngest(file: string, catalog: Catalog): Promise<number> {
   const redactor = new Redactor()
   const options = { file, role: { kind: 'ingest' }, catalog, redactor } as const
-  const config = await requireConfiguration(options)
-  const { log, metrics, lifecycle, ended, fail } = createRuntime(config.settings, redactor)
-  const queues = await openQueues(config.settings, log)
-  lifecycle.add('queue', () => queues.close())
-  const running = new RunningConfig(config, () => readConfiguration(options), log)
-  const { doors } = await startIngest({
-    running,
-    queues,
-    log,
-    metrics,
-    lifecycle,
-    tracer: new Tracer(),
-    workerStates: () => new Map(),
-    fail,
+  const { settings } = await requireConfiguration(options)
+  const runtime = createRuntime(settings, redactor)
+  const { log, metrics, lifecycle, supervisor, fail } = runtime
+  return runtime.run(async () => {
+    const watch = supervisor === undefined
+    const running = await RunningConfig.open({ settings, read: () => readConfiguration(options), log, watch })
+    lifecycle.add('watch', () => running.close())
+    const queues = await openQueues(settings, log)
+    lifecycle.add('queue', () => queues.close())
+    const { doors } = await startIngest({
+      running,
+      queues,
+      log,
+      metrics,
+      lifecycle,
+      tracer: new Tracer(),
+      workerStates: () => new Map(),
+      reload: supervisor === undefined ? () => running.reload() : () => supervisor.askReload(),
+      fail,
+    })
+    lifecycle.add('reload', () => running.close())
+    runtime.onReloadAsked(() => running.reload())
+    running.begin()
+    for (const door of doors) log.info({ at: door }, 'listening')
+    log.info({ rules: running.current.rules.length, queue: queues.describe }, 'ready')
+    supervisor?.sayReady()
   })
-  lifecycle.add('reload', () => running.close())
-  running.watch()
-  for (const door of doors) log.info({ at: door }, 'listening')
-  log.info({ rules: config.rules.length, queue: queues.describe }, 'ready')
-  return ended
 }

@@ -54,8 +54,11 @@ export async function orphansOf(queues: Queues, owned: ReadonlySet<string>): Pro
   const found: Orphan[] = []
   for (const owner of await queues.owners()) {
     if (owned.has(owner) || owner.startsWith('rule:')) continue
-    const { waiting, active, delayed } = await queues.counts({ owner, part: 'work' })
-    const messages = waiting + active + delayed
+    const [work, failures] = await Promise.all([
+      queues.counts({ owner, part: 'work' }),
+      queues.counts({ owner, part: 'failures' }),
+    ])
+    const messages = [work, failures].reduce((sum, { waiting, active, delayed }) => sum + waiting + active + delayed, 0)
     if (messages > 0) found.push({ owner, messages })
   }
   return found

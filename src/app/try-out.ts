@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/load.ts'
 import { messageOf } from '../core/errors.ts'
@@ -33,7 +33,11 @@ export async function makeTryOutIdentity(config: Config, log: Log): Promise<bool
   try {
     await mkdir(settings.data, { recursive: true })
     await mkdir(settings.identity, { recursive: true })
-    await writeFile(join(settings.data, tryOutTokenFile), `${token}\n`, { mode: 0o600 })
+    // The token first: an identity whose token nobody has would keep the next start from making one. A file that is
+    // there may have any mode, so a new one takes its place.
+    const file = join(settings.data, tryOutTokenFile)
+    await rm(file, { force: true })
+    await writeFile(file, `${token}\n`, { mode: 0o600, flag: 'wx' })
     await writeFile(join(settings.identity, `${name}.yaml`), `${yaml}${policy}`, { flag: 'wx' })
     return true
   } catch (error) {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Credential } from '../core/credential.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -30,6 +31,7 @@ export class Workers {
   readonly #running = new Map<string, Running>()
   /** One for the process: which message kills it can only be told when nothing else is being sent. */
   readonly #gate: Gate = createGate()
+  #closed = false
 
   constructor(options: WorkersOptions) {
     this.#options = options
@@ -37,15 +39,18 @@ export class Workers {
 
   /**
    * Makes the running workers those of `definitions`: starts new ones, stops those that are gone, replaces those that have
-   * changed. Queues are never touched: what a stopped worker left waits for the next.
+   * changed. None waits for another. Queues are never touched: what a stopped worker left waits for the next.
    */
   async apply(definitions: Iterable<WorkerDefinition>, deadlineMs: number): Promise<void> {
     const wanted = new Map([...definitions].map((definition) => [definition.name, definition]))
-    const leaving = [...this.#running.values()].filter(
-      ({ definition }) => !isSame(definition, wanted.get(definition.name)),
-    )
-    await Promise.all(leaving.map(({ definition, runner }) => this.#stop(definition.name, runner, deadlineMs)))
-    for (const definition of wanted.values()) if (!this.#running.has(definition.name)) this.#start(definition)
+    const leaving = [...this.#running].map(async ([name, { definition, runner }]) => {
+      const next = wanted.get(name)
+      if (next !== undefined && isSame(definition, next)) return
+      await this.#stop(name, runner, deadlineMs)
+      if (next !== undefined) this.#start(next)
+    })
+    for (const [name, definition] of wanted) if (!this.#running.has(name)) this.#start(definition)
+    await Promise.all(leaving)
   }
 
   states(): ReadonlyMap<string, WorkerState> {
@@ -53,10 +58,12 @@ export class Workers {
   }
 
   async close(deadlineMs: number): Promise<void> {
+    this.#closed = true
     await Promise.all([...this.#running].map(([name, { runner }]) => this.#stop(name, runner, deadlineMs)))
   }
 
   #start(definition: WorkerDefinition): void {
+    if (this.#closed) return
     const { catalog, tracer, queues, redactor, log, metrics } = this.#options
     const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
     if (forwarder === undefined)
@@ -88,16 +95,16 @@ export class Workers {
     const definition = catalog.credentials.find(({ type }) => type === credential.type)
     if (definition === undefined)
       throw new SluiceError('CREDENTIAL_FAILED', `there is no credential type ${credential.type}`)
-    return (await definition.open(credential.settings, {
+    return definition.open(credential.settings, {
       log: log.with({ worker: name }),
+      worker: name,
       signal: AbortSignal.timeout(30_000),
-    })) as Credential
+    })
   }
 }
 
 /** Whether a worker goes on as it is. Where it stands in its file doesn't matter to it. */
-function isSame(running: WorkerDefinition, wanted: WorkerDefinition | undefined): boolean {
-  if (wanted === undefined) return false
-  const shape = ({ position: _position, ...rest }: WorkerDefinition) => JSON.stringify(rest)
-  return shape(running) === shape(wanted)
+function isSame({ position: _running, ...running }: WorkerDefinition, next: WorkerDefinition): boolean {
+  const { position: _next, ...wanted } = next
+  return isDeepStrictEqual(running, wanted)
 }

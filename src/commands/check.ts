@@ -1,10 +1,17 @@
 import type { Command } from 'commander'
 import { catalog } from '../app/catalog.ts'
 import { readConfiguration } from '../app/configuration.ts'
-import { findOrphans } from '../app/orphans.ts'
+import type { Orphan } from '../app/status.ts'
+import type { Config } from '../config/load.ts'
 import { Redactor } from '../core/redactor.ts'
 import { configFile } from './context.ts'
-import { paint, printProblems } from './output.ts'
+import { countOf, paint, printProblems } from './output.ts'
+
+/** The queue is loaded only where files are fine: it takes as long as all the rest of the check. */
+async function orphansOf(config: Config): Promise<readonly Orphan[]> {
+  const { findOrphans } = await import('../app/orphans.ts')
+  return findOrphans(config)
+}
 
 export function addCheck(program: Command): void {
   program
@@ -22,26 +29,25 @@ export function addCheck(program: Command): void {
         redactor: new Redactor(),
         resolve: !options.skipReferences,
       })
-      if (config === undefined) {
-        printProblems(problems, { json: options.json ?? false })
-        process.exitCode = 1
-        return
-      }
-      const orphans = await findOrphans(config)
+      if (config === undefined) process.exitCode = 1
+      const orphans = config === undefined ? [] : await orphansOf(config)
+      if (options.json) return console.log(JSON.stringify({ problems, orphans }, undefined, 2))
+      if (config === undefined) return printProblems(problems, console.log)
       const { rules, workers, directory } = config
-      if (options.json) {
-        console.log(JSON.stringify({ problems, orphans }, undefined, 2))
-        return
-      }
       for (const { owner, messages } of orphans) {
         console.log(
           paint(
             'yellow',
-            `the queue of "${owner}" holds ${messages} envelopes and no file in workers/ owns it; add the file again, or purge it`,
+            `the queue of "${owner}" holds ${countOf(messages, 'envelope')} and no file in workers/ owns it; add the file again, or purge it`,
           ),
         )
       }
-      const counts = `${rules.length} rules, ${workers.size} workers, ${directory.principals.size} principals, ${directory.policies.size} policies`
-      console.log(`${paint('green', 'fine')}: ${counts}`)
+      const counts = [
+        countOf(rules.length, 'rule'),
+        countOf(workers.size, 'worker'),
+        countOf(directory.principals.size, 'principal'),
+        countOf(directory.policies.size, 'policy', 'policies'),
+      ]
+      console.log(`${paint('green', 'fine')}: ${counts.join(', ')}`)
     })
 }

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { catalog } from '../app/catalog.ts'
 import { requireConfiguration } from '../app/configuration.ts'
-import { callControl } from '../admin/client.ts'
+import { callControl, type ControlAnswer } from '../admin/client.ts'
 import type { Config } from '../config/load.ts'
-import { SluiceError } from '../core/errors.ts'
+import { messageOf, SluiceError } from '../core/errors.ts'
 import { Redactor } from '../core/redactor.ts'
 
 /** The file that `--config` names, for any command of the program. */
@@ -24,7 +24,10 @@ export function readWithoutSecrets(program: Command): Promise<Config> {
   })
 }
 
-/** The data folder alone, from sluice.yaml alone: for a container that has no other file. */
+/**
+ * The data folder, from sluice.yaml alone: a container may have no other file, and a running Sluice must be operable
+ * whatever state the rules and workers on the disk are in.
+ */
 export async function dataFolder(program: Command): Promise<string> {
   const role = { kind: 'workers', names: [] } as const
   const { settings } = await requireConfiguration({
@@ -43,14 +46,33 @@ export function controlSocket(dataFolder: string): string {
 
 /** Asks a running Sluice, and turns an answer that says no into an error. */
 export async function ask(program: Command, method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
-  const { settings } = await readWithoutSecrets(program)
-  const answer = await callControl(controlSocket(settings.data), method, path, body)
+  const answer = await callSocket(controlSocket(await dataFolder(program)), method, path, body)
   if (answer.status < 400) return answer.body
   const message = (answer.body as { message?: unknown } | null)?.message
   throw new SluiceError(
-    'WRONG_USE',
+    answer.status < 500 ? 'WRONG_USE' : 'NOT_RUNNING',
     typeof message === 'string' ? message : `the running Sluice answered ${answer.status}`,
   )
+}
+
+/** As `callControl`; a socket that can't be used, whatever the reason, is an error without a stack. Throws SluiceError NOT_RUNNING. */
+export function callSocket(
+  socket: string,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<ControlAnswer> {
+  return callControl(socket, method, path, body).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof SluiceError) throw error
+    const because = error.code === 'EACCES' ? 'this user may not use it' : messageOf(error)
+    throw new SluiceError('NOT_RUNNING', `the Sluice behind ${socket} cannot be asked: ${because}`, { cause: error })
+  })
+}
+
+/** Reads an option that is a number of seconds or of things, 0 or more; anything else is wrong use. */
+export function countOption(text: string): number {
+  if (!/^\d{1,9}(\.\d{1,3})?$/.test(text)) throw new InvalidArgumentError('It must be a number, 0 or more.')
+  return Number(text)
 }
 
 /** All of standard input as bytes, at most `limit`. Throws SluiceError LIMIT_EXCEEDED. */

@@ -29,7 +29,7 @@ export function addDeadLetters(program: Command): void {
   filtered(letters.command('ls').description('list dead letters, oldest first'))
     .option('--json', 'print one JSON document')
     .action(async (options: Filter & { json?: true }) => {
-      const list = (await ask(program, 'GET', `/dead-letters?${new URLSearchParams(queryOf(options))}`)) as {
+      const list = (await ask(program, 'GET', `/dead-letters?${new URLSearchParams(queryOf(options)).toString()}`)) as {
         letters: readonly Row[]
         more: boolean
       }

@@ -1,12 +1,12 @@
 import { createInterface } from 'node:readline'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { catalog } from '../app/catalog.ts'
 import { rulesAt } from '../app/rules-at.ts'
 import { SluiceError, messageOf } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { RuleDefinition, RuleOutcome, RuleSet } from '../core/rule.ts'
-import { complainAboutTopicName } from '../core/topic.ts'
+import { awsTopicLimits, complainAboutTopicFilter, complainAboutTopicName } from '../core/topic.ts'
 import { textOf } from '../core/wire.ts'
 import { compileRules } from '../rules/engine.ts'
 import { messageOfSample, type Sample } from '../rules/sample.ts'
@@ -15,7 +15,7 @@ import { readWithoutSecrets } from './context.ts'
 interface Options {
   readonly rule?: string
   readonly sql?: string
-  readonly from: string
+  readonly from?: string
   readonly where?: string
   readonly select?: string
 }
@@ -38,11 +38,11 @@ export function addEval(program: Command): void {
   program
     .command('eval')
     .description('read messages as NDJSON on standard input and print what each rule makes of each, a JSON line each')
-    .option('--rule <file>', 'only the rules of this file')
-    .option('--sql <statement>', 'a rule on the spot, in AWS IoT SQL')
+    .addOption(new Option('--rule <file>', 'only the rules of this file').conflicts(['sql', 'where', 'select', 'from']))
+    .option('--sql <statement>', 'a rule on the spot, in AWS IoT SQL (not in this version)')
     .option('--where <jsonata>', 'a rule on the spot: its condition')
     .option('--select <jsonata>', 'a rule on the spot: what it makes')
-    .option('--from <filter>', 'a rule on the spot: its topic filter', '#')
+    .option('--from <filter>', 'a rule on the spot: its topic filter; every topic by default')
     .addHelpText(
       'after',
       '\nA message: {"topic":"a/b","payload":{"celsius":31},"clientId":"d-1"}; also payloadText, payloadBase64, principal, thing, qos, retain, properties.',
@@ -53,6 +53,8 @@ export function addEval(program: Command): void {
       for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
         line += 1
         if (text.trim() === '') continue
+        // Whoever read the answers has gone.
+        if (!process.stdout.writable) break
         await evaluateLine(set, line, text)
       }
     })
@@ -64,12 +66,15 @@ async function rulesFor(program: Command, options: Options): Promise<readonly Ru
       'WRONG_USE',
       '--sql: rules in AWS IoT SQL are not available in this version; use --where and --select',
     )
-  if (options.where !== undefined || options.select !== undefined) return [ruleOnTheSpot(options)]
+  const { from, where, select } = options
+  if ([from, where, select].some((given) => given !== undefined)) return [ruleOnTheSpot(options)]
   const config = await readWithoutSecrets(program)
   return options.rule === undefined ? config.rules : rulesAt([options.rule], config, catalog)
 }
 
-function ruleOnTheSpot({ from, where, select }: Options): RuleDefinition {
+function ruleOnTheSpot({ from = '#', where, select }: Options): RuleDefinition {
+  const wrong = complainAboutTopicFilter(from, awsTopicLimits)
+  if (wrong !== undefined) throw new SluiceError('WRONG_USE', `--from: ${wrong}`)
   const rule: RuleDefinition = {
     name: 'on-the-spot',
     position: { file: '<command line>', line: 1, column: 1 },
@@ -101,7 +106,8 @@ function readMessage(line: number, text: string): Message | undefined {
     const { error, data } = sample.safeParse(JSON.parse(text))
     if (error === undefined) return messageOfSample(data as Sample)
     const [issue] = error.issues
-    console.error(`line ${line}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is not a message'}`)
+    const path = issue?.path.join('.') ?? ''
+    console.error(`line ${line}: ${path === '' ? '' : `${path}: `}${issue?.message ?? 'is not a message'}`)
   } catch (error) {
     console.error(`line ${line}: not JSON: ${messageOf(error)}`)
   }

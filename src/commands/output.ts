@@ -1,14 +1,15 @@
 import { styleText } from 'node:util'
 import { formatProblem, type Problem } from '../core/problem.ts'
 
-/** Prints problems, one a line, to standard error; or all of them as one JSON document to standard output. */
-export function printProblems(problems: readonly Problem[], options: { readonly json: boolean }): void {
-  if (options.json) {
-    console.log(JSON.stringify({ problems }, undefined, 2))
-    return
-  }
-  for (const problem of problems) console.error(formatProblem(problem))
-  if (problems.length > 0) console.error(`\n${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`)
+/** Prints problems, one a line, and how many: where they are the answer to standard output, otherwise to standard error. */
+export function printProblems(problems: readonly Problem[], print: (line: string) => void = console.error): void {
+  for (const problem of problems) print(formatProblem(problem))
+  print(`\n${countOf(problems.length, 'problem')}`)
+}
+
+/** `1 rule`, `2 rules`, `2 policies`. */
+export function countOf(count: number, one: string, several = `${one}s`): string {
+  return `${count} ${count === 1 ? one : several}`
 }
 
 /** Colours text on a terminal, and nowhere else (NO_COLOR is honoured by Node). */

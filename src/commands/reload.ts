@@ -10,7 +10,7 @@ export function addReload(program: Command): void {
     .action(async () => {
       const { problems } = (await ask(program, 'POST', '/reload')) as { problems: readonly Problem[] }
       if (problems.length === 0) return console.log('reloaded')
-      printProblems(problems, { json: false })
+      printProblems(problems)
       console.error('nothing was changed: the running configuration goes on')
       process.exitCode = 1
     })

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { catalog } from '../app/catalog.ts'
+import { expressionLimits } from '../app/expression-limits.ts'
 import { rulesAt } from '../app/rules-at.ts'
 import { runRuleTests, type RuleTestResult } from '../rules/rule-test.ts'
 import { formatPosition } from '../core/problem.ts'
@@ -14,7 +15,10 @@ export function addTest(program: Command): void {
     .action(async (paths: readonly string[], options: { json?: true }) => {
       const config = await readWithoutSecrets(program)
       const rules = paths.length === 0 ? config.rules : await rulesAt(paths, config, catalog)
-      const results = await runRuleTests(rules, { kindOf: (worker) => config.workers.get(worker)?.kind })
+      const results = await runRuleTests(rules, {
+        limits: expressionLimits(config.settings.limits),
+        kindOf: (worker) => config.workers.get(worker)?.kind,
+      })
       const failed = results.filter(({ passed }) => !passed)
       if (failed.length > 0) process.exitCode = 1
       if (options.json) {

@@ -38,7 +38,7 @@ export const metricTable = {
     labels: ['bridge'],
   },
   sluice_bridge_messages_dropped_total: {
-    help: 'Messages dropped because the config says so: over the QoS 0 buffer (qos0: drop), retained ones (retained: never).',
+    help: 'Messages dropped: over the QoS 0 buffer (qos0: drop), retained ones (retained: never), QoS 0 at a stop while the queue was away.',
     labels: ['bridge', 'reason'],
   },
   sluice_bridge_in_flight: { help: 'Messages taken from the broker and not yet acknowledged.', labels: ['bridge'] },

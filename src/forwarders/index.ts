@@ -6,10 +6,4 @@ import { mqtt } from './mqtt.ts'
 import { sqs } from './sqs.ts'
 
 /** Every kind of worker. A new one is a file here and a line in this list. */
-export const forwarders: readonly AnyForwarderDefinition[] = [
-  file,
-  http,
-  log,
-  mqtt,
-  sqs,
-]
+export const forwarders: readonly AnyForwarderDefinition[] = [file, http, log, mqtt, sqs]

@@ -86,7 +86,14 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
     if (kept.length === 1) return kept[0]
     // All of them are waited for even when one fails: a publisher that is told 503 must not be overtaken by its own message.
     const settled = await Promise.allSettled(kept)
-    for (const result of settled) if (result.status === 'rejected') throw result.reason
+    const failed = settled.flatMap((result): unknown[] => (result.status === 'rejected' ? [result.reason] : []))
+    const [first] = failed
+    if (first === undefined) return
+    // What one part of the message has come into, it is delivered from, whatever became of the others.
+    const inDoubt =
+      failed.length < settled.length || failed.some((error) => error instanceof QueueAwayError && error.inDoubt)
+    if (!(first instanceof SluiceError)) throw first
+    throw new QueueAwayError(first.message, inDoubt, { cause: first })
   }
 
   function refuse(id: string, speaker: Speaker, publish: Publish, refusal: Refusal): Accepted {

@@ -1,4 +1,4 @@
-/** What one principal may publish (AWS IoT: 100 publishes/s and 512 KiB/s per connection). Both allow a burst of one second. */
+/** What one principal may publish (AWS IoT: 100 publishes/s and 512 KiB/s per connection). Both allow a burst of one second, and of one message at least. */
 export interface RateLimits {
   readonly publishesPerSecond: number
   readonly bytesPerSecond: number
@@ -17,11 +17,14 @@ interface Bucket {
 export class RateLimiter {
   readonly #limits: RateLimits
   readonly #now: () => number
+  /** Under one publish a second, a bucket of one second's would never hold one. */
+  readonly #burst: number
   readonly #buckets = new Map<string, Bucket>()
 
   constructor(limits: RateLimits, now: () => number = () => performance.now()) {
     this.#limits = limits
     this.#now = now
+    this.#burst = Math.max(1, limits.publishesPerSecond)
   }
 
   /**
@@ -46,22 +49,20 @@ export class RateLimiter {
     const bucket = this.#buckets.get(principal)
     if (bucket === undefined) {
       if (this.#buckets.size >= kept) this.#forgetFull(now)
-      const fresh = { publishes: this.#limits.publishesPerSecond, bytes: this.#limits.bytesPerSecond, at: now }
+      const fresh = { publishes: this.#burst, bytes: this.#limits.bytesPerSecond, at: now }
       this.#buckets.set(principal, fresh)
       return fresh
     }
     const seconds = (now - bucket.at) / 1000
-    bucket.publishes = Math.min(
-      this.#limits.publishesPerSecond,
-      bucket.publishes + seconds * this.#limits.publishesPerSecond,
-    )
+    bucket.publishes = Math.min(this.#burst, bucket.publishes + seconds * this.#limits.publishesPerSecond)
     bucket.bytes = Math.min(this.#limits.bytesPerSecond, bucket.bytes + seconds * this.#limits.bytesPerSecond)
     bucket.at = now
     return bucket
   }
 
   #forgetFull(now: number): void {
+    const fullMs = (1000 * this.#burst) / this.#limits.publishesPerSecond
     for (const [principal, bucket] of this.#buckets)
-      if (now - bucket.at > 1000 && bucket.bytes >= 0) this.#buckets.delete(principal)
+      if (now - bucket.at > fullMs && bucket.bytes >= 0) this.#buckets.delete(principal)
   }
 }

@@ -3,7 +3,10 @@ import { messageOf, SluiceError } from '../core/errors.ts'
 import { backoffMs } from '../mqtt/backoff.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { createDialer } from '../mqtt/dial.ts'
+import { clientIdOf } from './bridge/client-id.ts'
 import { Intake } from './bridge/intake.ts'
+import { createOwnership, type Ownership } from './bridge/ownership.ts'
+import { leaveSession } from './bridge/leave.ts'
 import { type BridgeOptions, defaultBridgeLimits } from './bridge/settings.ts'
 import { type Slot, takeSlot } from './bridge/slots.ts'
 import { Subscriptions } from './bridge/subscriptions.ts'
@@ -87,8 +90,9 @@ export function createBridge(options: BridgeOptions): Bridge {
     const speaker = { principal: options.principal, protocol: 'mqtt' as const, clientId }
     intake = new Intake({ settings, limits, accept: options.accept, speaker, log, metrics })
     gauge = setInterval(() => gaugeInFlight(), gaugeMs)
+    const ownership = createOwnership(store, clientId)
     while (!stopping.signal.aborted) {
-      const opened = await connect(clientId, intake)
+      const opened = await connect(clientId, intake, ownership)
       if (opened !== undefined) await serve(opened, intake, subscriptions)
       if (!stopping.signal.aborted) await wait(backoffMs(limits.reconnect, round))
       round += 1
@@ -96,14 +100,18 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   async function ownClientId(): Promise<string> {
-    if (settings.share === undefined) return `sluice-${bridge}-1`
+    if (settings.share === undefined) return clientIdOf(bridge, 1)
     slot = await takeSlot({ store, bridge, leaseMs: limits.leaseMs, signal: stopping.signal, log })
     void slot.lost.then(() => end(takenOver('another ingest has taken its slot, because it was not renewed in time')))
-    return `sluice-${bridge}-${slot.number}`
+    return clientIdOf(bridge, slot.number)
   }
 
-  async function connect(id: string, into: Intake): Promise<Connection | undefined> {
+  async function connect(id: string, into: Intake, ownership: Ownership): Promise<Connection | undefined> {
     try {
+      if (!(await ownership.isOurs())) {
+        end(takenOver('another ingest has connected with the same client id'))
+        return undefined
+      }
       return await dialer.dial({ publish: (message) => into.take(message) }, stopping.signal, { clientId: id })
     } catch (error) {
       watch.failed()
@@ -128,6 +136,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     })
     try {
       lastError = await filters.apply(opened)
+      log.debug({ clientId }, 'subscribed')
     } catch (error) {
       // Without its filters a connection is of no use; where it has ended by itself, that is told below.
       opened.destroy(`could not subscribe: ${messageOf(error)}`)
@@ -137,7 +146,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     into.detach()
     metrics.set('sluice_bridge_connected', { bridge }, 0)
     if (stopping.signal.aborted) return
-    if (watch.ended(closed, version, performance.now())) {
+    if (watch.ended(closed, performance.now())) {
       end(takenOver('another client has connected with the same client id'))
       return
     }
@@ -160,13 +169,13 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   /** Ends for good, without a fight. */
-  function end(error: SluiceError): void {
+  function end(why: SluiceError): void {
     if (stopping.signal.aborted) return
-    stopping.abort(error)
-    lastError = error.message
-    log.error({ clientId }, error.message)
-    connection?.destroy(error.message)
-    void close().finally(() => ending.reject(error))
+    stopping.abort(why)
+    lastError = why.message
+    log.error({ clientId }, why.message)
+    connection?.destroy(why.message)
+    void close().finally(() => ending.reject(why))
   }
 
   async function close(leave?: (others: boolean) => Promise<void>): Promise<void> {
@@ -183,33 +192,17 @@ export function createBridge(options: BridgeOptions): Bridge {
     metrics.set('sluice_bridge_connected', { bridge }, 0)
   }
 
-  /** Everything that the session still has is taken and acknowledged before the session is ended. */
-  async function leaveSession(opened: Connection, into: Intake, filters: Subscriptions): Promise<void> {
-    await filters.leave(opened)
-    for (;;) {
-      const before = into.arrivals
-      await into.idle()
-      // The broker answers behind everything that our acknowledgements let it send.
-      await opened.ping()
-      if (into.arrivals === before && into.inHand === 0) break
-    }
-    await opened.disconnect({ sessionExpirySeconds: 0 })
-    if (opened.version === 5) return
-    // 3.1.1 ends a session by beginning a clean one [MQTT-3.1.2-6].
-    const clean = await dialer.dial({}, AbortSignal.timeout(limits.connectTimeoutMs), { clientId: opened.clientId, clean: true })
-    await clean.disconnect()
-  }
-
   async function finish(others: boolean, wanted: boolean | undefined): Promise<void> {
     const opened = connection
     const leaving = wanted ?? others
     if (opened === undefined || intake === undefined || subscriptions === undefined) {
-      if (leaving) log.warn({ clientId }, 'not connected, so the session stays at the broker; start again to take its messages')
+      if (leaving)
+        log.warn({ clientId }, 'not connected, so the session stays at the broker; start again to take its messages')
       return
     }
     if (leaving) {
       log.info({ clientId }, 'leaving: other ingests get the messages from now on')
-      return leaveSession(opened, intake, subscriptions)
+      return leaveSession(opened, intake, subscriptions, dialer)
     }
     intake.stop()
     await Promise.race([intake.idle(), opened.closed])

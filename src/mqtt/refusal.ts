@@ -60,8 +60,16 @@ const reasonCodes: ReadonlyMap<number, Row> = new Map([
 export function refusalOf(code: number, version: MqttVersion, said?: string): BrokerRefusedError {
   const codes = version === 5 && code >= 0x80 ? reasonCodes : returnCodes
   const [kind, text] = codes.get(code) ?? (['settings', 'unknown reason'] as const)
-  const detail = said === undefined || said === '' ? '' : ` (${said})`
+  const detail = said === undefined || said === '' ? '' : ` (${plain(said)})`
   return new BrokerRefusedError(`the broker refused us: ${text}, code ${code}${detail}`, kind, code)
+}
+
+/** Text of a stranger for a log line: bounded, without characters that a terminal obeys. */
+function plain(text: string): string {
+  return text
+    .slice(0, 200)
+    .toWellFormed()
+    .replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, ' ')
 }
 
 /** DISCONNECT reason codes that a broker sends (MQTT 5 §3.14.2.1), as far as they tell a person something. */

@@ -99,6 +99,28 @@ describe('the control channel', () => {
     await rejects(openControl(`/tmp/${'x'.repeat(120)}/control.sock`, plane(), silent), /too long for a Unix socket/)
   })
 
+  test('takes a publisher’s own id at its longest, whatever it consists of', async (context) => {
+    const socket = await open(context)
+    const id = '%'.repeat(128)
+    deepEqual((await callControl(socket, 'GET', `/trace/${encodeURIComponent(id)}`)).body, [{ id, waitMs: 0 }])
+  })
+
+  test('a call that hangs does not hold up the close, and a caller may give up', async (context) => {
+    const path = join(await temporaryFolder(context), 'control.sock')
+    const asked = Promise.withResolvers<void>()
+    const status = () => (asked.resolve(), new Promise(() => {}))
+    const control = await openControl(path, plane({ status }), silent)
+    const call = callControl(path, 'GET', '/status').catch((error: unknown) => error)
+    await asked.promise
+    await rejects(
+      callControl(path, 'GET', '/status', undefined, { signal: AbortSignal.timeout(50) }),
+      /aborted|timeout/i,
+    )
+    await control.close(50)
+    match(String(await call), /socket hang up|ECONNRESET/)
+    equal(await stat(path).catch(() => 'gone'), 'gone')
+  })
+
   test('with nobody there, a command says what to do', async (context) => {
     const path = join(await temporaryFolder(context), 'control.sock')
     const error = await callControl(path, 'GET', '/status').catch((thrown: unknown) => thrown)

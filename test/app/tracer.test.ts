@@ -50,3 +50,21 @@ test('what is remembered is bounded', async () => {
   deepEqual(await tracer.find('m0', 0), [])
   deepEqual((await tracer.find('m1000', 0)).length, 1)
 })
+
+test('what devices send cannot move the cursor of who looks at it, and is cut between characters', async () => {
+  const tracer = new Tracer()
+  const forwarder = (await tracer.traced('w', definition).open({}, context)) as Forwarder
+  await forwarder.send([{ ...item('a'), payload: Buffer.from(`\u001b[2J${'é'.repeat(200)}`) }], context.signal)
+  const [trace] = await tracer.find('a', 0)
+  deepEqual(trace?.preview, `\uFFFD[2J${'é'.repeat(148)}…`)
+})
+
+test('who waits is answered when it is no longer worth waiting', async () => {
+  const tracer = new Tracer()
+  const enough = new AbortController()
+  const found = [tracer.find('a', 60_000, enough.signal), tracer.find('b', 60_000)]
+  enough.abort()
+  deepEqual(await found[0], [])
+  tracer.close()
+  deepEqual(await found[1], [])
+})

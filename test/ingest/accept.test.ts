@@ -1,13 +1,14 @@
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Access, Decision, Publish, Speaker } from '../../src/core/access.ts'
-import { SluiceError } from '../../src/core/errors.ts'
+import { QueueAwayError, SluiceError } from '../../src/core/errors.ts'
 import { silent } from '../../src/core/log.ts'
 import type { Delivery, Message } from '../../src/core/message.ts'
 import { uncounted } from '../../src/core/metrics.ts'
 import type { RuleOutcome, RuleSet } from '../../src/core/rule.ts'
 import { createAccept } from '../../src/ingest/accept.ts'
 import { RateLimiter } from '../../src/ingest/limits.ts'
+import { countedMetrics } from '../support/doors.ts'
 
 // The collaborators are plain functions here, because what is tested is the order and the meaning of their answers; the real
 // ones meet in test/end-to-end.
@@ -170,4 +171,26 @@ describe('accept', () => {
     deepEqual(failed, [])
     deepEqual(queued[0]?.deliveries, [delivery])
   })
+})
+
+test('a message that is kept in one place and not in another is in doubt, and counted', async () => {
+  for (const isKept of [true, false]) {
+    const metrics = countedMetrics()
+    const outcomes: RuleOutcome[] = [
+      { kind: 'failed', rule: 'a', reason: 'no', onError: [] },
+      { kind: 'deliveries', rule: 'r', deliveries: [delivery] },
+    ]
+    const accept = createAccept('http', {
+      access: () => access,
+      rules: () => ({ hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }),
+      enqueue: () => Promise.reject(new QueueAwayError('away', false)),
+      keepFailed: () => (isKept ? Promise.resolve() : Promise.reject(new QueueAwayError('away', false))),
+      limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),
+      limits: { bytes: 256, levels: 8, payload: 100 },
+      log: silent,
+      metrics,
+    })
+    equal((await accept(device, publish)).kind, 'later')
+    equal(metrics.total('sluice_messages_in_doubt_total'), isKept ? 1 : 0)
+  }
 })

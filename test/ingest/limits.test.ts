@@ -29,3 +29,12 @@ test('a loud principal spends nobody else’s tokens', () => {
   equal(limiter.take('quiet', 1), 0)
   equal(limiter.take('__proto__', 1), 0)
 })
+
+test('under one publish a second, one goes at a time', () => {
+  let now = 0
+  const limiter = new RateLimiter({ publishesPerSecond: 0.5, bytesPerSecond: 1_000 }, () => now)
+  equal(limiter.take('slow', 1), 0)
+  equal(limiter.take('slow', 1), 2_000)
+  now += 2_000
+  equal(limiter.take('slow', 1), 0)
+})

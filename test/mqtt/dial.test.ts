@@ -191,7 +191,7 @@ describe('keepalive', () => {
     const connection = await dial(t, broker.url, { keepaliveMs: 40 })
     const pings = () => broker.got.filter(({ cmd }) => cmd === 'pingreq').length
     await until('many pings of a paused connection', () => pings() >= 10)
-    assert.equal(await Promise.race([connection.closed, 'open']), 'open')
+    assert.equal(await Promise.race([connection.closed, Promise.resolve('open')]), 'open')
     connection.resume()
     assert.deepEqual(await connection.closed, { by: 'network', reason: 'the broker did not answer PINGREQ' })
   })
@@ -205,6 +205,6 @@ describe('keepalive', () => {
       'more pings than a dead broker would get',
       () => broker.got.filter(({ cmd }) => cmd === 'pingreq').length > 4,
     )
-    assert.equal(await Promise.race([connection.closed, 'open']), 'open')
+    assert.equal(await Promise.race([connection.closed, Promise.resolve('open')]), 'open')
   })
 })

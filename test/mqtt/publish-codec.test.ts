@@ -106,7 +106,7 @@ describe('PUBLISH', () => {
     ['both QoS bits', '36050001610001', /both QoS bits/],
     ['packet id 0', '3206000161000000', /packet id 0/],
     ['a topic that is longer than the packet', '3005ffff616161', /ends too early/],
-    ['a topic with U\+0000', '300400026100', /U\+0000/],
+    ['a topic with U+0000', '300400026100', /U\+0000/],
     ['a topic that is not UTF-8', '3005000261ff00', /not UTF-8/],
     ['a topic alias', '300700016103230001', /property 0x23/],
     ['a property that does not belong there', '3006000161021100', /property 0x11/],

@@ -35,6 +35,10 @@ export class Hold<Entry extends Holdable> {
     return this.#entries.length > 0 || this.#trying
   }
 
+  some(which: (entry: Entry) => boolean): boolean {
+    return this.#entries.some(which)
+  }
+
   keep(entry: Entry, afterMs: number): void {
     this.#entries.push(entry)
     if (!this.#trying) this.#schedule(afterMs)

@@ -66,6 +66,10 @@ export class Intake {
   #count = 0
   #inHand = 0
   #inHand0 = 0
+  /** Payload bytes that wait for accept. */
+  #bytes = 0
+  /** Calls of accept that have not answered yet. */
+  #offers = 0
   /** QoS 1 messages that have arrived so far; tells whether any came meanwhile. */
   arrivals = 0
   #whenIdle: (() => void)[] = []
@@ -89,11 +93,12 @@ export class Intake {
   attach(flow: Flow): void {
     const inFlight = new InFlight((place, reason) => {
       if (lane.open) flow.acknowledge(place.packetId, place.qos, reason)
+      this.#add(place, -1)
     })
     if (!flow.sessionPresent) this.#session += 1
     const lane: Lane = { flow, inFlight, session: this.#session, open: true }
     this.#lane = lane
-    for (const { place } of this.#hold.forget((entry) => this.#comesAgain(entry))) this.#add(place, -1)
+    for (const entry of this.#hold.forget((held) => this.#comesAgain(held))) this.#letGo(entry)
     this.#paused = true
     this.#steer()
   }
@@ -104,23 +109,27 @@ export class Intake {
     this.#lane = undefined
   }
 
-  /** Reads no more; what is in hand goes on. */
+  /** Reads no more. What accept has goes on; what it has sent away for now is the broker's again, which has it still. */
   stop(): void {
     this.#stopped = true
     this.#steer()
+    this.#tellIdle()
   }
 
-  /** Lets go of what is still held; to be called behind the end of the connection. */
+  /** Lets go of what is still held; to be called behind the end of the connection. QoS 0 messages among it are lost. */
   close(): void {
     this.stop()
     this.detach()
     this.#hold.close()
+    for (const { place } of this.#hold.forget(() => true)) if (place === undefined) this.#drop('stopped')
   }
 
-  /** Resolves when nothing is in hand. */
+  /** Resolves when nothing is in hand; behind `stop`, when nothing is that the broker would not send again. */
   idle(): Promise<void> {
-    if (this.inHand === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#whenIdle.push(resolve))
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve)
+      this.#tellIdle()
+    })
   }
 
   take(received: ReceivedPublish): void {
@@ -137,6 +146,7 @@ export class Intake {
     const translated = translate(received, this.#options.settings)
     if ('refused' in translated) return this.#refuse(lane, place, received, translated.refused, translated.because)
     const entry = { number: (this.#count += 1), publish: translated.publish, lane, ...(place && { place }) }
+    this.#bytes += received.payload.length
     void this.#first(entry)
     this.#steer()
   }
@@ -151,18 +161,22 @@ export class Intake {
   async #offer(entry: Entry): Promise<Offered> {
     const { accept, speaker } = this.#options
     if (this.#comesAgain(entry)) {
-      this.#add(entry.place, -1)
+      this.#letGo(entry)
       return settled
     }
+    this.#offers += 1
     try {
       const accepted = await accept(speaker, entry.publish)
       if (accepted.kind === 'later') return { kind: 'later', afterMs: accepted.afterMs }
-      this.#settle(entry.lane, entry.place, accepted.kind === 'accepted' ? 0 : pubackReason(accepted.reason))
+      this.#conclude(entry, accepted.kind === 'accepted' ? 0 : pubackReason(accepted.reason))
       return settled
     } catch (error) {
       // accept never throws; if it does, the message is neither accepted nor refused.
       this.#log.warn('accept', { error: messageOf(error) }, 'accept failed; the message is kept')
       return { kind: 'later', afterMs: brokenAfterMs }
+    } finally {
+      this.#offers -= 1
+      this.#tellIdle()
     }
   }
 
@@ -174,45 +188,71 @@ export class Intake {
     return place !== undefined && this.#lane !== undefined && lane !== this.#lane && lane.session === this.#session
   }
 
-  #refuse(lane: Lane, place: Place | undefined, { topic }: ReceivedPublish, reason: RefusalReason, because: string): void {
+  #refuse(
+    lane: Lane,
+    place: Place | undefined,
+    { topic }: ReceivedPublish,
+    reason: RefusalReason,
+    because: string,
+  ): void {
     this.#options.metrics.count('sluice_messages_refused_total', { door: 'bridge', reason })
     this.#log.warn(`refused ${reason}`, { topic: topic.slice(0, 256), reason, because }, 'refused')
     this.#settle(lane, place, pubackReason(reason))
   }
 
-  #drop(reason: 'qos0' | 'retained'): void {
+  #drop(reason: 'qos0' | 'retained' | 'stopped'): void {
     const { metrics, settings } = this.#options
     metrics.count('sluice_bridge_messages_dropped_total', { bridge: settings.name, reason })
     if (reason === 'qos0') this.#log.warn('qos0', {}, 'too many QoS 0 messages at once; dropped (qos0: drop)')
   }
 
   #settle(lane: Lane, place: Place | undefined, reason: number): void {
-    if (place !== undefined) lane.inFlight.settle(place, reason)
-    this.#add(place, -1)
+    if (place === undefined) this.#add(place, -1)
+    else lane.inFlight.settle(place, reason)
     this.#steer()
+  }
+
+  #conclude({ lane, place, publish }: Entry, reason: number): void {
+    this.#bytes -= publish.payload.length
+    this.#settle(lane, place, reason)
+  }
+
+  /** Without an answer: its connection has ended, so nothing is acknowledged there any more. */
+  #letGo(entry: Entry): void {
+    this.#conclude(entry, 0)
   }
 
   #add(place: Place | undefined, by: 1 | -1): void {
     if (place === undefined) this.#inHand0 += by
     else this.#inHand += by
-    if (this.inHand === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
+    if (this.inHand === 0) this.#tellIdle()
+  }
+
+  #tellIdle(): void {
+    if (this.#whenIdle.length === 0) return
+    const only = this.#hold.some(({ place, lane }) => place !== undefined && lane.session !== this.#session)
+    const idle = this.inHand === 0 || (this.#stopped && this.#offers === 0 && !only)
+    if (idle) for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
   /** Stops reading at the bounds and goes on at half of them, so that it doesn't flutter. */
   #steer(): void {
-    const { receiveMaximum } = this.#options.settings
-    const { qos0Buffer } = this.#options.limits
-    if (!this.#paused && this.#full(receiveMaximum, qos0Buffer)) {
-      this.#paused = true
-      this.#lane?.flow.pause()
-    } else if (this.#paused && !this.#full(Math.floor(receiveMaximum / 2) + 1, Math.floor(qos0Buffer / 2) + 1)) {
-      this.#paused = false
-      this.#lane?.flow.resume()
-    }
+    const full = this.#full(this.#paused ? 2 : 1)
+    if (full === this.#paused) return
+    this.#paused = full
+    if (full) this.#lane?.flow.pause()
+    else this.#lane?.flow.resume()
   }
 
-  #full(bound: number, bound0: number): boolean {
-    const full0 = this.#options.settings.qos0 === 'pause' && this.#inHand0 >= bound0
-    return this.#stopped || this.#hold.busy || this.#inHand >= bound || full0
+  #full(divisor: 1 | 2): boolean {
+    const { settings, limits } = this.#options
+    const over = (count: number, bound: number): boolean => (divisor === 1 ? count >= bound : count > bound / 2)
+    return (
+      this.#stopped ||
+      this.#hold.busy ||
+      over(this.#inHand, settings.receiveMaximum) ||
+      over(this.#bytes, limits.inHandBytes) ||
+      (settings.qos0 === 'pause' && over(this.#inHand0, limits.qos0Buffer))
+    )
   }
 }

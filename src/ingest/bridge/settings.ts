@@ -54,6 +54,8 @@ export interface BridgeOptions {
 export interface BridgeLimits {
   /** Most bytes of a packet that are kept; a longer message is refused. Must be above the payload limit of accept. */
   readonly maximumPacketSize: number
+  /** Payload bytes in hand, over which nothing is read: a thousand large messages must not be a quarter of a gigabyte. */
+  readonly inHandBytes: number
   /** QoS 0 messages in hand. They can't be pushed back one by one, so they must not take the room of QoS 1. */
   readonly qos0Buffer: number
   /** Waits between connects. */
@@ -67,6 +69,7 @@ export interface BridgeLimits {
 
 export const defaultBridgeLimits: BridgeLimits = {
   maximumPacketSize: 256 * 1024, // twice AWS IoT's payload limit: room for topic and properties
+  inHandBytes: 32 * 1024 * 1024, // 256 messages of AWS IoT's largest
   qos0Buffer: 1_000,
   reconnect: { first: 500, max: 30_000 }, // a broker that restarts is back within seconds
   again: { first: 100, max: 5_000 },

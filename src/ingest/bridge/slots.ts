@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Store } from '../../core/queue.ts'
+import { clientIdOf, filtersKey } from './client-id.ts'
 
 export interface SlotOptions {
   readonly store: Store
@@ -26,27 +27,25 @@ export interface Slot {
 }
 
 /**
- * Takes the lowest free slot. Where one is taken, waits as long as a lease lasts for one to become free: an ingest that
- * replaces one that has just died must get its slot, and with it its session and the messages in it, and not a new one.
- * Throws when the signal aborts; waits for a store that is away.
+ * Takes a free slot: one whose session an ingest that died has left at the broker, otherwise the lowest. Where slots with a
+ * session are taken, waits as long as a lease lasts for one of them to become free: an ingest that replaces one that has just died must
+ * get its slot, and with it the messages that wait there. Throws when the signal aborts; waits for a store that is away.
  */
 export async function takeSlot(options: SlotOptions): Promise<Slot> {
-  const { store, bridge, leaseMs, signal, log } = options
+  const { leaseMs, signal, log } = options
   const holder = randomUUID()
-  const since = performance.now()
+  const waitUntil = performance.now() + leaseMs * 1.2
   let waiting = false
   for (;;) {
     signal.throwIfAborted()
     try {
-      const highest = await highestSlot(store, bridge)
-      const settled = performance.now() - since > leaseMs * 1.2
-      const number = await lowestFree(options, holder, settled ? Infinity : highest || Infinity)
+      const number = await tryTake(options, holder, performance.now() < waitUntil)
       if (number !== undefined) {
-        if (number > highest) await store.set(highestKey(bridge), number)
         log.info({ slot: number }, 'took a slot of the shared bridge')
         return hold(options, holder, number)
       }
-      if (!waiting) log.info({ waitMs: leaseMs }, 'all slots are taken; waiting whether one of them is of an ingest that died')
+      if (!waiting)
+        log.info({ waitMs: leaseMs }, 'other ingests share the bridge; waiting whether one of them has died')
     } catch (error) {
       if (!waiting) log.warn({ error: messageOf(error) }, 'no slot of the shared bridge yet: the store is away')
     }
@@ -55,13 +54,21 @@ export async function takeSlot(options: SlotOptions): Promise<Slot> {
   }
 }
 
-async function lowestFree(
-  { store, bridge, leaseMs }: SlotOptions,
-  holder: string,
-  highest: number,
-): Promise<number | undefined> {
-  for (let number = 1; number <= Math.min(highest, mostSlots); number += 1) {
+/** Undefined: slots with a session are taken, and `patient` wants to see whether they stay so. */
+async function tryTake(options: SlotOptions, holder: string, patient: boolean): Promise<number | undefined> {
+  const { store, bridge, leaseMs } = options
+  const highest = await highestSlot(store, bridge)
+  let taken = false
+  for (let number = 1; number <= highest; number += 1) {
+    if ((await store.get(filtersKey(clientIdOf(bridge, number)))) === undefined) continue
     if (await store.lease(slotKey(bridge, number), holder, leaseMs)) return number
+    taken = true
+  }
+  if (taken && patient) return undefined
+  for (let number = 1; number <= mostSlots; number += 1) {
+    if (!(await store.lease(slotKey(bridge, number), holder, leaseMs))) continue
+    if (number > highest) await store.set(highestKey(bridge), number)
+    return number
   }
   return undefined
 }

@@ -3,6 +3,7 @@ import type { Metrics } from '../../core/metrics.ts'
 import type { Store } from '../../core/queue.ts'
 import type { Connection } from '../../mqtt/connection.ts'
 import { BrokerRefusedError, describeReason } from '../../mqtt/refusal.ts'
+import { filtersKey } from './client-id.ts'
 import type { BridgeSettings } from './settings.ts'
 
 export interface SubscriptionsOptions {
@@ -29,7 +30,7 @@ export class Subscriptions {
   constructor(options: SubscriptionsOptions) {
     const { topics, share } = options.settings
     this.#options = options
-    this.#key = `bridge/${options.clientId}/filters`
+    this.#key = filtersKey(options.clientId)
     this.#wanted = topics.map((filter) => (share === undefined ? filter : `$share/${share}/${filter}`))
   }
 

@@ -10,10 +10,7 @@ export type Translated =
   | { readonly refused: 'request' | 'size'; readonly because: string }
 
 /** Makes what a door hands in out of what the broker sent: adds who it is from, and its publisher's id. Never throws. */
-export function translate(
-  received: ReceivedPublish,
-  settings: Pick<BridgeSettings, 'thing' | 'id'>,
-): Translated {
+export function translate(received: ReceivedPublish, settings: Pick<BridgeSettings, 'thing' | 'id'>): Translated {
   if (received.oversize !== undefined) {
     return { refused: 'size', because: `the packet has ${received.oversize} bytes, more than the bridge keeps` }
   }
@@ -37,11 +34,15 @@ export function translate(
  * A message whose thing can't be told is refused. Taken as the bridge's own it would escape the policies of its thing, and all a
  * device had to do was to leave its name out.
  */
-function thingOf(publish: Publish, thing: NonNullable<BridgeSettings['thing']>): { text: string } | { because: string } {
+function thingOf(
+  publish: Publish,
+  thing: NonNullable<BridgeSettings['thing']>,
+): { text: string } | { because: string } {
   if (typeof thing !== 'function') return propertyOf(publish.properties, thing.property)
   const found = textFrom(publish, thing, 'thing')
   if ('because' in found) return found
-  if (found.text === undefined || found.text === '') return { because: 'the message does not say which thing it is from' }
+  if (found.text === undefined || found.text === '')
+    return { because: 'the message does not say which thing it is from' }
   return { text: found.text }
 }
 
@@ -49,7 +50,8 @@ function thingOf(publish: Publish, thing: NonNullable<BridgeSettings['thing']>):
 function propertyOf(properties: Properties | undefined, name: string): { text: string } | { because: string } {
   const [first, second] = (properties?.userProperties ?? []).filter(([own]) => own === name)
   if (second !== undefined) return { because: `the user property ${name} occurs more than once` }
-  if (first === undefined || first[1] === '') return { because: `there is no user property ${name} that names the thing` }
+  if (first === undefined || first[1] === '')
+    return { because: `there is no user property ${name} that names the thing` }
   return { text: first[1] }
 }
 

@@ -1,0 +1,33 @@
+import type { Config } from '../config/load.ts'
+import type { Access } from '../core/access.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { RuleSet } from '../core/rule.ts'
+import { compileRules } from '../rules/engine.ts'
+import { createAccess } from './access.ts'
+import { bridgePrincipal } from './bridges.ts'
+import { expressionLimits } from './expression-limits.ts'
+
+/** What a reload of ingest replaces, all of it at once. */
+export interface Snapshot {
+  readonly config: Config
+  readonly access: Access
+  readonly rules: RuleSet
+}
+
+/** Compiles a configuration. Throws where it can't be had, and changes nothing. */
+export function snapshotOf(config: Config, log: Log, metrics: Metrics): Snapshot {
+  const bridges = config.settings.bridges.map(({ name, topics, policies }) => ({
+    principal: bridgePrincipal(name),
+    topics,
+    ...(policies !== undefined && { policies }),
+  }))
+  return {
+    config,
+    access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, log, metrics }),
+    rules: compileRules(config.rules, {
+      limits: expressionLimits(config.settings.limits),
+      kindOf: (worker) => config.workers.get(worker)?.kind,
+    }),
+  }
+}
