@@ -37,23 +37,64 @@ function certificates() {
   const certs = join(root, 'certs')
   if (existsSync(join(certs, 'mosquitto.crt'))) return
   for (const folder of ['ca', 'certs']) mkdirSync(join(root, folder), { recursive: true })
-  const openssl = (...parameters) => execFileSync('openssl', parameters, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] })
+  const openssl = (...parameters) =>
+    execFileSync('openssl', parameters, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] })
   const key = (file) => openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', file)
   key('ca/ca.key')
-  openssl('req', '-x509', '-new', '-key', 'ca/ca.key', '-sha256', '-days', '3650', '-subj', '/CN=Sluice compose CA', '-out', 'certs/ca.crt')
+  openssl(
+    'req',
+    '-x509',
+    '-new',
+    '-key',
+    'ca/ca.key',
+    '-sha256',
+    '-days',
+    '3650',
+    '-subj',
+    '/CN=Sluice compose CA',
+    '-out',
+    'certs/ca.crt',
+  )
   key('certs/mosquitto.key')
   openssl('req', '-new', '-key', 'certs/mosquitto.key', '-subj', '/CN=mosquitto', '-out', 'ca/mosquitto.csr')
-  writeFileSync(join(root, 'ca/san.cnf'), 'subjectAltName=DNS:mosquitto,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n')
-  const signing = ['-CA', 'certs/ca.crt', '-CAkey', 'ca/ca.key', '-CAcreateserial', '-CAserial', 'ca/ca.srl', '-extfile', 'ca/san.cnf']
-  openssl('x509', '-req', '-in', 'ca/mosquitto.csr', ...signing, '-sha256', '-days', '825', '-out', 'certs/mosquitto.crt')
+  writeFileSync(
+    join(root, 'ca/san.cnf'),
+    'subjectAltName=DNS:mosquitto,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n',
+  )
+  const signing = [
+    '-CA',
+    'certs/ca.crt',
+    '-CAkey',
+    'ca/ca.key',
+    '-CAcreateserial',
+    '-CAserial',
+    'ca/ca.srl',
+    '-extfile',
+    'ca/san.cnf',
+  ]
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    'ca/mosquitto.csr',
+    ...signing,
+    '-sha256',
+    '-days',
+    '825',
+    '-out',
+    'certs/mosquitto.crt',
+  )
   if (process.getuid?.() !== 0) return
-  for (const file of ['mosquitto.key', 'mosquitto.crt', 'ca.crt']) chownSync(join(certs, file), uids.mosquitto, uids.mosquitto)
+  for (const file of ['mosquitto.key', 'mosquitto.crt', 'ca.crt'])
+    chownSync(join(certs, file), uids.mosquitto, uids.mosquitto)
 }
 
 certificates()
 const bridge = keep('ingest/bridge-password', 'sluice', secret)
 const device = keep('device/password', 'sluice', secret)
-keep('mosquitto/passwords', 'mosquitto', () => [`sluice:${mosquittoHash(bridge)}`, `d-1:${mosquittoHash(device)}`].join('\n'))
+keep('mosquitto/passwords', 'mosquitto', () =>
+  [`sluice:${mosquittoHash(bridge)}`, `d-1:${mosquittoHash(device)}`].join('\n'),
+)
 
 const redisPasswords = { ingest: keep('ingest/redis-password', 'sluice', secret) }
 for (const worker of workers) redisPasswords[worker] = keep(`${worker}/redis-password`, 'sluice', secret)
@@ -63,10 +104,15 @@ keep('alerts/aws-secret', 'sluice', secret)
 /** The rules are written and explained in deploy/redis/users.acl; a password comes in as its SHA-256. */
 const template = process.argv[3] ?? new URL('redis/users.acl', import.meta.url)
 keep('redis/users.acl', 'redis', () => {
-  const lines = readFileSync(template, 'utf8').split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const lines = readFileSync(template, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
   const roles = Object.fromEntries(lines.map((line) => [line.split(' ', 2)[1], line]))
   const user = (name, role) =>
-    roles[role].replace(`user ${role} `, `user ${name} `).replaceAll('WORKER', name).replace('PASSWORD', `#${sha256(redisPasswords[name])}`)
+    roles[role]
+      .replace(`user ${role} `, `user ${name} `)
+      .replaceAll('WORKER', name)
+      .replace('PASSWORD', `#${sha256(redisPasswords[name])}`)
   return ['user default off', user('ingest', 'ingest'), ...workers.map((name) => user(name, 'worker'))].join('\n')
 })
 console.log(`secrets and certificates are in ${root}`)
