@@ -5,10 +5,10 @@ import { delimiter, join } from 'node:path'
 import { describe, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
-import { freePort, type Scope, temporaryFolder } from './support/cleanup.ts'
+import { freePort, type Scope, temporaryFolder, until } from './support/cleanup.ts'
 import { command, ended, type Ran, suiteScope } from './support/command.ts'
 import { run, type Running } from './support/process.ts'
-import { plainEnvironment, ready, sluice, writeFiles } from './support/sluice.ts'
+import { logLines, plainEnvironment, ready, sluice, writeFiles } from './support/sluice.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const readme = await readFile(join(root, 'README.md'), 'utf8')
@@ -99,7 +99,12 @@ describe('the commands of README.md, in a folder as a clone has it', () => {
     if (language === 'yaml') {
       const place = places[yaml++]
       if (place === undefined) continue
-      test(`(write ${place})`, () => writeFile(join(folder, place), text))
+      test(`(write ${place})`, async () => {
+        const reloads = () => logLines(running).filter(({ msg }) => msg === 'rules and identities are in force').length
+        const before = reloads()
+        await writeFile(join(folder, place), text)
+        await until('the running one has taken it up', () => reloads() > before)
+      })
       continue
     }
     for (const line of text.trim().split('\n')) {
