@@ -12,5 +12,5 @@ COPY deploy/setup.js ./deploy/setup.js
 ENV NODE_ENV=production
 USER node
 # The flags are those of src/app/heap.ts.
-ENTRYPOINT ["node", "--max-semi-space-size=8", "--heap-growing-percent=30", "/app/bin/sluice.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=30", "/app/bin/sluice.js"]
 CMD ["start"]

@@ -62,7 +62,7 @@ export class Bench {
       `listener ${port} 127.0.0.1`,
       'allow_anonymous true',
       'user root',
-      'max_queued_messages 0',
+      'max_queued_messages 100000000',
       'max_queued_bytes 0',
       'max_inflight_messages 1000',
     ]

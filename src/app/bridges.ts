@@ -12,8 +12,13 @@ export function bridgePrincipal(bridge: string): string {
   return `bridge:${bridge}`
 }
 
+/** Bytes of a packet beside its payload: topic, properties, headers. What is larger is refused without being kept. */
+const packetRoom = 128 * 1024
+
 export interface BridgesOptions {
   readonly bridges: readonly Written[]
+  /** Bytes of a payload that accept takes. */
+  readonly payloadLimit: number
   readonly accept: Accept
   readonly store: Store
   readonly log: Log
@@ -28,7 +33,7 @@ export interface Bridges {
 }
 
 /** Starts every bridge. A broker that is away doesn't keep anything from starting. */
-export function startBridges({ bridges, accept, store, log, metrics, fail }: BridgesOptions): Bridges {
+export function startBridges({ bridges, payloadLimit, accept, store, log, metrics, fail }: BridgesOptions): Bridges {
   const running = bridges.map((written) => {
     const { thing, id, actsFor, trust, unknownThings, policies: _policies, ...rest } = written
     const ofThing = typeof thing === 'string' ? fromMessage(thing) : undefined
@@ -53,6 +58,7 @@ export function startBridges({ bridges, accept, store, log, metrics, fail }: Bri
       store,
       log,
       metrics,
+      limits: { maximumPacketSize: payloadLimit + packetRoom },
     })
     bridge.ended.catch((error: unknown) => fail(error instanceof Error ? error : new Error(String(error))))
     bridge.start()

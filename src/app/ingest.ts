@@ -109,6 +109,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   if (lifecycle.isStopping) throw new Stopping()
   bridges = startBridges({
     bridges: settings.bridges,
+    payloadLimit: settings.limits.payload,
     accept: accept('bridge'),
     store: queues.store,
     log,

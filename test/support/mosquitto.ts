@@ -31,9 +31,10 @@ export async function startMosquitto(
       'persistence true',
       `persistence_location ${folder}/`,
       'autosave_interval 1',
-      'max_queued_messages 0',
+      'max_queued_messages 100000000',
       'max_queued_bytes 0',
       'max_inflight_messages 1000',
+      'set_tcp_nodelay true',
       '',
     ].join('\n'),
   )
