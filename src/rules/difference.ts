@@ -56,6 +56,15 @@ function compareFields(
   }
 }
 
+/** Where an expectation holds an `{ $any: … }` of a type that there is not: it would be taken as it stands, and never fit. */
+export function complainAboutAny(expected: unknown, path: string): readonly { path: string; message: string }[] {
+  if (typeof expected !== 'object' || expected === null) return []
+  if (Object.hasOwn(expected, '$any') && anyOf(expected) === undefined) {
+    return [{ path, message: `$any must stand alone and be one of ${kinds.join(', ')}` }]
+  }
+  return Object.entries(expected).flatMap(([key, value]) => complainAboutAny(value, below(path, key)))
+}
+
 function anyOf(expected: unknown): (typeof kinds)[number] | undefined {
   if (!isRecord(expected)) return undefined
   const keys = Object.keys(expected)

@@ -1,3 +1,4 @@
+import { complainAboutAny } from './difference.ts'
 import { suggestion } from '../core/nearest.ts'
 import { messageOf } from '../core/errors.ts'
 import type { RuleDefinition } from '../core/rule.ts'
@@ -20,7 +21,8 @@ export interface RuleComplaint {
 
 /**
  * What can be known to be wrong with the expressions and templates of a rule before a message comes: JSONata that doesn't
- * parse, regular expressions that RE2 doesn't have, functions and variables that don't exist, references.
+ * parse, regular expressions that RE2 doesn't have, functions and variables that don't exist, references; and tests that
+ * expect what can't be.
  */
 export function examineRule(rule: RuleDefinition, limits?: Partial<ExpressionLimits>): readonly RuleComplaint[] {
   const { rule: compiled, faults } = compileRule(rule, limits)
@@ -39,6 +41,9 @@ export function examineRule(rule: RuleDefinition, limits?: Partial<ExpressionLim
         complaints.push(...examineParts(template, `${list}.${index}.with.${path}`, limits))
       }
     }
+  }
+  for (const [index, { expect }] of rule.tests.entries()) {
+    complaints.push(...complainAboutAny(expect.select, `tests.${index}.expect.select`))
   }
   return complaints
 }

@@ -74,6 +74,21 @@ describe('examining a rule', () => {
   })
 })
 
+test('a test that expects any of a type that there is not', () => {
+  const position = { file: 'r.yaml', line: 1, column: 1 }
+  const tests = [
+    {
+      name: 't',
+      position,
+      given: { topic: 'a' },
+      expect: { select: { a: [{ $any: 'text' }], b: { $any: 'number' } } },
+    },
+  ]
+  deepEqual(said({ tests }), [
+    'tests.0.expect.select.a.0@-: $any must stand alone and be one of number, string, boolean, object, array',
+  ])
+})
+
 test('examining a template that stands elsewhere', () => {
   deepEqual(examineTemplate('${ $topic(2) }'), [])
   deepEqual(examineTemplate('plain'), [])
