@@ -1,3 +1,4 @@
+import about from '../package.json' with { type: 'json' }
 import { Command, CommanderError } from 'commander'
 import { messageOf, SluiceError } from './core/errors.ts'
 import { ProblemsError } from './core/problem.ts'
@@ -10,7 +11,7 @@ async function main(parameters: readonly string[]): Promise<void> {
     .description(
       'Routes device messages beside an MQTT broker: identities, AWS IoT policies, rules, and workers with credentials of their own.',
     )
-    .version('0.1.0')
+    .version(about.version)
     .option('--config <file>', 'the configuration file', './sluice.yaml')
     // What is set here holds for every command added below it.
     .showHelpAfterError('(add --help for what there is)')

@@ -82,7 +82,13 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
       if (outcome.onError.length > 0) deliveries.push(...outcome.onError)
       else kept.push(options.keepFailed(message, outcome.rule, outcome.reason))
     }
-    if (deliveries.length > 0) kept.push(options.enqueue(message, deliveries, rules.hash))
+    const onward = deliveries.filter((delivery) => !comesFrom(message, delivery))
+    for (const { rule, worker } of deliveries.filter((delivery) => comesFrom(message, delivery))) {
+      const reason = `loop: worker ${worker} published this message, and the rule would send it there again`
+      refusals.warn(`loop ${rule}`, { rule, traceId: message.id, topic: message.topic }, reason)
+      kept.push(options.keepFailed(message, rule, reason))
+    }
+    if (onward.length > 0) kept.push(options.enqueue(message, onward, rules.hash))
     if (kept.length === 1) return kept[0]
     // All of them are waited for even when one fails: a publisher that is told 503 must not be overtaken by its own message.
     const settled = await Promise.allSettled(kept)
@@ -115,6 +121,14 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
     metrics.count('sluice_messages_deferred_total', { door, status: String(status) })
     return { kind: 'later', id, status, afterMs, message }
   }
+}
+
+/**
+ * Whether a message would go to the worker that published it: a loop. MQTT 3.1.1, which the embedded broker speaks, has no
+ * property to count hops in, but a worker comes in as principal `worker:<name>`.
+ */
+function comesFrom({ principal }: Message, { worker }: Delivery): boolean {
+  return principal.startsWith('worker:') && principal.slice('worker:'.length) === worker
 }
 
 function messageFrom(id: string, at: number, speaker: Speaker, publish: Publish): Message {

@@ -163,6 +163,15 @@ describe('accept', () => {
     equal(queued.length, 1)
   })
 
+  test('a message that a worker published does not go to that worker again: it is kept, and the rest goes on', async () => {
+    const other: Delivery = { worker: 'other', rule: 'r', action: 1 }
+    const { accept, queued, failed } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery, other] }])
+    const worker: Speaker = { principal: { name: 'worker:w', method: 'token' }, protocol: 'mqtt', clientId: 'w' }
+    equal((await accept(worker, publish)).kind, 'accepted')
+    deepEqual(queued[0]?.deliveries, [other])
+    deepEqual(failed, ['r: loop: worker w published this message, and the rule would send it there again'])
+  })
+
   test('an error action for evaluation takes the place of the dead letter', async () => {
     const { accept, queued, failed } = make([
       { kind: 'failed', rule: 'broken', reason: 'no such thing', onError: [delivery] },
