@@ -2,7 +2,7 @@ import { messageOf } from '../core/errors.ts'
 import { type Failure, type FailureBatch, envelopeVersion } from '../core/envelope.ts'
 import type { Log } from '../core/log.ts'
 import type { Queues } from '../core/queue.ts'
-import { backoffMs } from './backoff.ts'
+import { backoffMs } from '../core/backoff.ts'
 import { deadLetterId, idOf } from './ids.ts'
 import { pause } from './pause.ts'
 

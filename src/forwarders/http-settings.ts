@@ -3,6 +3,7 @@ import type { Item } from '../core/forwarder.ts'
 import { bytes, duration } from '../core/units.ts'
 import { httpHeaders } from './http-headers.ts'
 import { complainAboutPath } from './http-path.ts'
+import { tlsSettings } from './tls-settings.ts'
 
 const target = z.string().superRefine((text, context) => {
   const complain = (message: string) => context.addIssue({ code: 'custom', message })
@@ -34,17 +35,7 @@ export const httpSettings = z.strictObject({
   maxRetryAfter: duration('1h'),
   /** Allows a credential to travel without TLS to another machine. */
   insecure: z.boolean().default(false),
-  tls: z
-    .strictObject({
-      /** Trusted instead of the system's authorities, as PEM text. */
-      ca: z
-        .string()
-        .regex(/^\s*-----BEGIN /, 'must be certificates as PEM text; write ${file:ca.pem} to take them from a file')
-        .exactOptional(),
-      /** The name that the certificate must hold, where that isn't the host of the url. */
-      servername: z.string().min(1).exactOptional(),
-    })
-    .exactOptional(),
+  tls: tlsSettings.exactOptional(),
 })
 
 /** Per action of a rule. */

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Item } from '../core/forwarder.ts'
 import { duration } from '../core/units.ts'
 import { complainAboutBrokerUrl } from '../mqtt/address.ts'
+import { tlsSettings } from './tls-settings.ts'
 
 const brokerUrl = z.string().superRefine((text, context) => {
   const complaint = complainAboutBrokerUrl(text)
@@ -23,17 +24,7 @@ export const mqttSettings = z.strictObject({
   inFlight: z.int().min(1).max(65_535).default(1_000),
   /** Allows a credential to travel without TLS to another machine. */
   insecure: z.boolean().default(false),
-  tls: z
-    .strictObject({
-      /** Trusted instead of the system's authorities, as PEM text. */
-      ca: z
-        .string()
-        .regex(/^\s*-----BEGIN /, 'must be certificates as PEM text; write ${file:ca.pem} to take them from a file')
-        .exactOptional(),
-      /** The name that the certificate must hold, where that isn't the host of the url. */
-      servername: z.string().min(1).exactOptional(),
-    })
-    .exactOptional(),
+  tls: tlsSettings.exactOptional(),
 })
 
 const text = z.string().max(65_535)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, SluiceError } from '../core/errors.ts'
-import { backoffMs } from '../mqtt/backoff.ts'
+import { backoffMs } from '../core/backoff.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { createDialer } from '../mqtt/dial.ts'
 import { clientIdOf } from './bridge/client-id.ts'

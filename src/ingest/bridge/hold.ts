@@ -1,4 +1,4 @@
-import { type Backoff, backoffMs } from '../../mqtt/backoff.ts'
+import { type Backoff, backoffMs } from '../../core/backoff.ts'
 
 /** How an offer went: taken (accepted or refused), or not now, with the wish to wait so long. */
 export type Offered = { readonly kind: 'settled' } | { readonly kind: 'later'; readonly afterMs: number }

@@ -4,7 +4,7 @@ export interface Backoff {
   readonly max: number
 }
 
-/** Never wait less, however the dice fall: a try at once would hammer a far side that just said no. */
+/** Never wait less, however the dice fall: a try at once would hammer a far side that has just said no. */
 const floorMs = 50
 
 /**

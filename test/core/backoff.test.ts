@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import * as fc from 'fast-check'
-import { backoffMs } from '../../src/delivery/backoff.ts'
+import { backoffMs } from '../../src/core/backoff.ts'
 
 describe('backoffMs', () => {
   it('spreads over everything up to the first wait doubled each round, and never over the longest', () => {
