@@ -234,5 +234,4 @@ export const sluiceSchema = z.strictObject({
 /** The values of sluice.yaml; folders absolute, durations in milliseconds, sizes in bytes. */
 export type SluiceSettings = z.output<typeof sluiceSchema>
 export type BridgeSettings = SluiceSettings['bridges'][number]
-export type QueueSettings = SluiceSettings['queue']
 export type Limits = SluiceSettings['limits']

@@ -82,12 +82,10 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
       if (outcome.onError.length > 0) deliveries.push(...outcome.onError)
       else kept.push(options.keepFailed(message, outcome.rule, outcome.reason))
     }
-    const onward = deliveries.filter((delivery) => !comesFrom(message, delivery))
-    for (const { rule, worker } of deliveries.filter((delivery) => comesFrom(message, delivery))) {
-      const reason = `loop: worker ${worker} published this message, and the rule would send it there again`
-      refusals.warn(`loop ${rule}`, { rule, traceId: message.id, topic: message.topic }, reason)
-      kept.push(options.keepFailed(message, rule, reason))
-    }
+    const source = publishingWorker(message)
+    const onward = source === undefined ? deliveries : deliveries.filter(({ worker }) => worker !== source)
+    if (onward.length < deliveries.length)
+      kept.push(...deliveries.filter(({ worker }) => worker === source).map(keepLooping))
     if (onward.length > 0) kept.push(options.enqueue(message, onward, rules.hash))
     if (kept.length === 1) return kept[0]
     // All of them are waited for even when one fails: a publisher that is told 503 must not be overtaken by its own message.
@@ -100,6 +98,12 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
       failed.length < settled.length || failed.some((error) => error instanceof QueueAwayError && error.inDoubt)
     if (!(first instanceof SluiceError)) throw first
     throw new QueueAwayError(first.message, inDoubt, { cause: first })
+
+    function keepLooping({ rule, worker }: Delivery): Promise<void> {
+      const reason = `loop: worker ${worker} published this message, and the rule would send it there again`
+      refusals.warn(`loop ${rule}`, { rule, traceId: message.id, topic: message.topic }, reason)
+      return options.keepFailed(message, rule, reason)
+    }
   }
 
   function refuse(id: string, speaker: Speaker, publish: Publish, refusal: Refusal): Accepted {
@@ -124,11 +128,11 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
 }
 
 /**
- * Whether a message would go to the worker that published it: a loop. MQTT 3.1.1, which the embedded broker speaks, has no
- * property to count hops in, but a worker comes in as principal `worker:<name>`.
+ * The worker that published a message: what it would be sent to again is a loop. MQTT 3.1.1, which the embedded broker speaks,
+ * has no property to count hops in, but a worker comes in as principal `worker:<name>`.
  */
-function comesFrom({ principal }: Message, { worker }: Delivery): boolean {
-  return principal.startsWith('worker:') && principal.slice('worker:'.length) === worker
+function publishingWorker({ principal }: Message): string | undefined {
+  return principal.startsWith('worker:') ? principal.slice('worker:'.length) : undefined
 }
 
 function messageFrom(id: string, at: number, speaker: Speaker, publish: Publish): Message {

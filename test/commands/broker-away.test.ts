@@ -8,7 +8,7 @@ import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { command } from '../support/command.ts'
 import { startHttpTarget } from '../support/http-target.ts'
 import { listening, run } from '../support/process.ts'
-import { allowEverything, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { oneForEverything, post, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 
@@ -27,10 +27,7 @@ test(
         listen: { http: { port: http } },
         bridges: [{ name: 'plant', url: `mqtt://127.0.0.1:${mqtt}`, topics: ['t/#'] }],
       },
-      'identity/all.yaml': {
-        principals: [principalEntry('p', token, { policies: ['all'] })],
-        policies: { all: allowEverything },
-      },
+      'identity/all.yaml': oneForEverything(token),
       'rules/all.yaml': 'from: t/#\nto: [{ worker: hook }]\n',
       'workers/hook.yaml': { kind: 'http', url: hook.url },
       'mosquitto.conf': `listener ${mqtt} 127.0.0.1\nallow_anonymous true\n`,

@@ -5,7 +5,7 @@ import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startReceiver } from '../support/receiver.ts'
 import { startRedis } from '../support/redis.ts'
-import { allowEverything, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { oneForEverything, post, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 
@@ -22,10 +22,7 @@ test(
     ]
     const config = await writeFiles(folder, {
       'sluice.yaml': { listen: { http: { port } }, queue: redis.url },
-      'identity/all.yaml': {
-        principals: [principalEntry('p', token, { policies: ['all'] })],
-        policies: { all: allowEverything },
-      },
+      'identity/all.yaml': oneForEverything(token),
       'rules/plain.yaml': 'from: plain\nto: [{ worker: hook }]\n',
       'rules/cared.yaml': 'from: cared\nto: [{ worker: hook }]\nonError: [{ worker: trouble }]\n',
       'rules/broken.yaml': 'from: broken\nselect: $number(text)\nto: [{ worker: hook }]\n',
@@ -94,10 +91,7 @@ test('a far side that is down or blocks loses nothing and spends no attempt', { 
   ]
   const config = await writeFiles(folder, {
     'sluice.yaml': { listen: { http: { port } }, queue: redis.url },
-    'identity/all.yaml': {
-      principals: [principalEntry('p', token, { policies: ['all'] })],
-      policies: { all: allowEverything },
-    },
+    'identity/all.yaml': oneForEverything(token),
     'rules/all.yaml': 'from: t\nto: [{ worker: hook }]\n',
     'workers/hook.yaml': {
       kind: 'http',

@@ -5,9 +5,15 @@ import { test } from 'node:test'
 import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startRedis } from '../support/redis.ts'
-import { allowEverything, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { oneForEverything, post, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
+
+const keepEverything = {
+  'identity/all.yaml': oneForEverything(token),
+  'rules/all.yaml': 'from: t/#\nto: [{ worker: archive }]\n',
+  'workers/archive.yaml': { kind: 'file', path: '../archive.ndjson' },
+}
 
 test(
   'with Redis away HTTP says 503, and all recovers by itself; what was answered 503 does not arrive later, unless counted as in doubt',
@@ -17,12 +23,7 @@ test(
     const first = await startRedis(context)
     const config = await writeFiles(folder, {
       'sluice.yaml': { listen: { http: { port } }, queue: first.url, limits: { publishesPerSecond: 10_000 } },
-      'identity/all.yaml': {
-        principals: [principalEntry('p', token, { policies: ['all'] })],
-        policies: { all: allowEverything },
-      },
-      'rules/all.yaml': 'from: t/#\nto: [{ worker: archive }]\n',
-      'workers/archive.yaml': { kind: 'file', path: '../archive.ndjson' },
+      ...keepEverything,
     })
     const ingest = sluice(context, config, ['ingest'])
     const worker = sluice(context, config, ['worker', 'archive'])
@@ -70,12 +71,7 @@ test(
     const [folder, port, redisPort] = [await temporaryFolder(context), await freePort(), await freePort()]
     const config = await writeFiles(folder, {
       'sluice.yaml': { listen: { http: { port } }, queue: `redis://127.0.0.1:${redisPort}` },
-      'identity/all.yaml': {
-        principals: [principalEntry('p', token, { policies: ['all'] })],
-        policies: { all: allowEverything },
-      },
-      'rules/all.yaml': 'from: t/#\nto: [{ worker: archive }]\n',
-      'workers/archive.yaml': { kind: 'file', path: '../archive.ndjson' },
+      ...keepEverything,
     })
     const ingest = sluice(context, config, ['ingest'])
     await ready(ingest)

@@ -6,7 +6,7 @@ import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startLoad } from '../support/load.ts'
 import { startReceiver } from '../support/receiver.ts'
-import { allowEverything, logLines, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { logLines, oneForEverything, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 const second = 'a-token-that-comes-later'
@@ -23,10 +23,7 @@ test(
     ]
     const config = await writeFiles(folder, {
       'sluice.yaml': { listen: { http: { port } }, limits: { publishesPerSecond: 100_000 } },
-      'identity/all.yaml': {
-        principals: [principalEntry('p', token, { policies: ['all'] })],
-        policies: { all: allowEverything },
-      },
+      'identity/all.yaml': oneForEverything(token),
       'rules/all.yaml': 'from: t\nto: [{ worker: hook }]\n',
       'workers/hook.yaml': { kind: 'http', url: receiver.url },
     })

@@ -8,7 +8,7 @@ import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startLoad } from '../support/load.ts'
 import { startReceiver } from '../support/receiver.ts'
 import { startRedis } from '../support/redis.ts'
-import { allowEverything, logLines, post, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { logLines, oneForEverything, post, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 
@@ -26,10 +26,7 @@ async function sluiceFolder(context: TestContext, url: string, settings: Readonl
   const [folder, port] = [await temporaryFolder(context), await freePort()]
   const config = await writeFiles(folder, {
     'sluice.yaml': { listen: { http: { port } }, limits: { publishesPerSecond: 100_000 }, ...settings },
-    'identity/all.yaml': {
-      principals: [principalEntry('p', token, { policies: ['all'] })],
-      policies: { all: allowEverything },
-    },
+    'identity/all.yaml': oneForEverything(token),
     'rules/all.yaml': 'from: t\nto: [{ worker: hook }]\n',
     'workers/hook.yaml': { kind: 'http', url },
   })

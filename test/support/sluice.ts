@@ -73,6 +73,11 @@ export const allowEverything = {
   Statement: [{ Effect: 'Allow', Action: 'iot:*', Resource: '*' }],
 }
 
+/** A file for identity/: one principal `p`, proved by the token, that may do everything. */
+export function oneForEverything(token: string): Record<string, unknown> {
+  return { principals: [principalEntry('p', token, { policies: ['all'] })], policies: { all: allowEverything } }
+}
+
 /** Posts one message to the HTTP door. */
 export async function post(
   port: number,
