@@ -1,9 +1,4 @@
 /** The public library. Used by path until a `prepack` emits JavaScript (DESIGN §6). */
-export type {
-  CertificateFacts,
-  CertificateName,
-  PolicyContext,
-  PolicyDecision,
-  PolicyRequest,
-} from './policy/context.ts'
+export type { CertificateFacts, CertificateName } from './core/certificate.ts'
+export type { PolicyContext, PolicyDecision, PolicyRequest } from './policy/context.ts'
 export { evaluatePolicies } from './policy/evaluate.ts'

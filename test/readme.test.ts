@@ -40,7 +40,10 @@ const seen: Readonly<Record<string, RegExp>> = {
   'npx sluice explain smoke': /^smoke {2}rules\/smoke\.yaml:1:1\n/,
   'npx sluice dead-letters ls': /^no dead letters\n$/,
   'npx sluice status': /^ready\n[^]*\nhook {5}/,
-  'npx sluice identity new d-17 --thing d-17 --policy telemetry': /^identity\/d-17\.yaml holds [^]*\n {2}slc_/,
+  'npx sluice pki issue d-17 --thing d-17 --policy telemetry': /identity\/d-17\.yaml/,
+  'npx sluice identity new d-18 --thing d-18 --policy telemetry': /^identity\/d-18\.yaml holds [^]*\n {2}slc_/,
+  'npx sluice policy simulate --principal d-17 --action iot:Publish --resource things/d-17/climate':
+    /^allow[^]*telemetry/,
 }
 
 /** Where the text says that a YAML block is to be written; the one without a place is a part of sluice.yaml. */
@@ -84,8 +87,9 @@ describe('the commands of README.md, in a folder as a clone has it', () => {
       })
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     const text = await readFile(join(root, 'sluice.yaml'), 'utf8')
-    const ports = [String(await freePort()), String(await freePort())] as const
-    await writeFiles(folder, { 'sluice.yaml': text.replace('8080', ports[0]).replace('1883', ports[1]) })
+    let own = text
+    for (const port of ['8080', '1883', '8443', '8883']) own = own.replace(port, String(await freePort()))
+    await writeFiles(folder, { 'sluice.yaml': own })
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>
     }
@@ -139,8 +143,11 @@ describe('the commands of README.md, in a folder as a clone has it', () => {
     const fragment = blocks.filter(({ language }) => language === 'yaml')[places.indexOf(undefined)]?.text ?? ''
     match(fragment, /\$\{file:\/run\/secrets\/bridge-password\}/)
     await writeFiles(folder, { 'bridge-password': 'a stand-in' })
-    const config = parse(await readFile(join(folder, 'sluice.yaml'), 'utf8')) as { listen: { mqtt?: unknown } }
+    const config = parse(await readFile(join(folder, 'sluice.yaml'), 'utf8')) as {
+      listen: { mqtt?: unknown; mqtts?: unknown }
+    }
     delete config.listen.mqtt
+    delete config.listen.mqtts
     const part = parse(fragment.replace('/run/secrets/', './')) as Record<string, unknown>
     await writeFiles(folder, { 'beside.yaml': stringify({ ...config, ...part, data: './elsewhere' }) })
     const ran = await command(context, folder, ['check', '--config', 'beside.yaml'])

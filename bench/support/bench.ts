@@ -36,6 +36,8 @@ export interface Flood {
 export interface Part {
   readonly pid: number
   says(text: string): Promise<void>
+  /** All that it has printed so far. */
+  output(): string
   json(): Promise<Record<string, number>>
   stop(): Promise<void>
 }
@@ -159,6 +161,7 @@ export class Bench {
       })
     const part: Part = {
       pid: child.pid ?? 0,
+      output: () => output,
       says: (text) => wait(text, () => output.includes(text)),
       async json() {
         const line = () => output.split('\n').find((text) => text.startsWith('{') && output.includes(`${text}\n`))

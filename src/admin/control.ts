@@ -22,6 +22,25 @@ export interface ControlPlane {
     replay(query: DeadLetterQuery): Promise<unknown>
     purge(query: DeadLetterQuery): Promise<unknown>
   }
+  certificates: {
+    list(): Promise<unknown>
+    show(fingerprint: string): Promise<unknown>
+    /** Each act with what it takes; throws WRONG_USE. */
+    act(act: CertificateAct, what: CertificateRequest): Promise<unknown>
+  }
+}
+
+/** What operators do with certificates. */
+export const certificateActs = ['register', 'set-status', 'attach', 'detach', 'delete'] as const
+export type CertificateAct = (typeof certificateActs)[number]
+
+/** What an act is about; which of it an act takes is the act's to say. */
+export interface CertificateRequest {
+  readonly fingerprint?: string
+  readonly pem?: string
+  readonly status?: string
+  readonly thing?: string
+  readonly policies?: readonly string[]
 }
 
 /** Which dead letters: by id, or by worker, rule and kind; bounded by `limit`. */
@@ -101,6 +120,18 @@ function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void
   server.get<{ Params: { id: string } }>('/dead-letters/:id', async (request) =>
     plane.deadLetters.show(request.params.id),
   )
+  server.get('/certificates', async () => plane.certificates.list())
+  server.get<{ Params: { fingerprint: string } }>('/certificates/:fingerprint', async (request) =>
+    plane.certificates.show(request.params.fingerprint),
+  )
+  for (const act of certificateActs) {
+    server.post<{ Body: Record<string, unknown> | null }>(`/certificates/${act}`, async (request) => {
+      const { pem, ...what } = certificateRequestFrom(request.body ?? {})
+      const result = await plane.certificates.act(act, { ...what, ...(pem !== undefined && { pem }) })
+      log.info({ act: `certificates ${act}`, ...what, result }, 'audit')
+      return result
+    })
+  }
   for (const act of ['replay', 'purge'] as const) {
     server.post<{ Body: Record<string, string | undefined> | null }>(`/dead-letters/${act}`, async (request) => {
       const query = queryFrom(request.body ?? {})
@@ -108,6 +139,19 @@ function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void
       log.info({ act: `dead-letters ${act}`, query, result }, 'audit')
       return result
     })
+  }
+}
+
+function certificateRequestFrom(given: Readonly<Record<string, unknown>>): CertificateRequest {
+  const text = (name: string) => (typeof given[name] === 'string' && given[name] !== '' ? { [name]: given[name] } : {})
+  const policies = given['policies']
+  const names = Array.isArray(policies) ? policies.filter((name): name is string => typeof name === 'string') : []
+  return {
+    ...text('fingerprint'),
+    ...text('pem'),
+    ...text('status'),
+    ...text('thing'),
+    ...(names.length > 0 && { policies: names }),
   }
 }
 

@@ -1,16 +1,17 @@
-import type { Access, DataAction, Decision, Principal, Protocol, Speaker } from '../core/access.ts'
+import type { Access, DataAction, Decision, Principal, Speaker } from '../core/access.ts'
 import type { Directory, NamedPolicy } from '../core/directory.ts'
-import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { topicMatches } from '../core/topic.ts'
 import { mayActFor } from '../identity/acts-for.ts'
-import { createAuthenticate } from '../identity/authenticate.ts'
+import { createAuthentication } from '../identity/authenticate.ts'
 import { authMethods } from '../identity/index.ts'
-import { createRegistry } from '../identity/registry.ts'
+import type { AuthMethodContext } from '../identity/method.ts'
+import { createRegistry, type Registry } from '../identity/registry.ts'
 import { type Place, resourceArn, topicArn } from '../policy/arn.ts'
 import { type CompiledPolicies, compilePolicies } from '../policy/compile.ts'
 import type { PolicyContext, PolicyDecision } from '../policy/context.ts'
 import { complainAboutReservedFilter, complainAboutReservedTopic } from '../policy/reserved-topics.ts'
+import { contextOf, contextOfThing } from './policy-context.ts'
 
 /** A bridge as access control sees it: its principal, and what it may publish where no policy says. */
 export interface BridgeAccess {
@@ -25,112 +26,152 @@ export interface AccessOptions {
   readonly bridges: readonly BridgeAccess[]
   /** Region and account in Sluice's own ARNs. */
   readonly arn: Place
-  readonly log: Log
+  /** What auth methods need beside the identities. */
+  readonly auth: Omit<AuthMethodContext, 'registry' | 'place' | 'metrics'>
+  /** Grows whenever the records change: what was made of them is made anew. */
+  readonly recordsVersion: () => number
   readonly metrics: Metrics
 }
 
+/** Policies in force together, compiled. */
 interface Attached {
   readonly compiled: CompiledPolicies
   readonly policies: readonly NamedPolicy[]
+  /** Those of a role, which count on behind the others in decisions. */
+  readonly role: readonly NamedPolicy[]
 }
 
-/** Identities and policies, wired: an immutable snapshot of one load of identity/. */
-export function createAccess({ directory, bridges, arn, log, metrics }: AccessOptions): Access {
-  const registry = createRegistry(directory)
-  const bridgeOf = new Map(bridges.map((bridge) => [bridge.principal, bridge]))
-  // Compiled on first use and kept: the registry gives the same array for the same owner as long as this snapshot lives.
-  const compiled = new Map<readonly NamedPolicy[], Attached>()
+/** What is kept of a speaker: as long as its connection, and until identities change. */
+interface Judged {
+  readonly attached: Attached
+  readonly context: PolicyContext
+  readonly decisions: Map<string, Decision>
+}
 
-  function attached(policies: readonly NamedPolicy[]): Attached {
-    let entry = compiled.get(policies)
-    if (entry === undefined) {
-      entry = { policies, compiled: compilePolicies(policies.map((policy) => policy.document)) }
-      compiled.set(policies, entry)
+/** Decisions kept for one connection: a device has few topics, and one with many has no use for it. */
+const decisionsKept = 256
+
+/** Access, and who there is behind it. */
+export interface Identities extends Access {
+  readonly registry: Registry
+}
+
+/** Identities and policies, wired: an immutable snapshot of one load of identity/, beside the records that change under it. */
+export function createAccess({ directory, bridges, arn, auth, recordsVersion, metrics }: AccessOptions): Identities {
+  const registry = createRegistry(directory, auth.records)
+  const bridgeOf = new Map(bridges.map((bridge) => [bridge.principal, bridge]))
+  // Compiled on first use: the registry gives the same array for the same policies.
+  const compiled = new WeakMap<readonly NamedPolicy[], CompiledPolicies>()
+  let judged = new WeakMap<Speaker, Judged>()
+  let judgedAt = recordsVersion()
+  const { authenticate, renew } = createAuthentication(authMethods, { ...auth, registry, place: arn, metrics })
+
+  function compile(policies: readonly NamedPolicy[]): CompiledPolicies {
+    let known = compiled.get(policies)
+    if (known === undefined) {
+      known = compilePolicies(policies.map((policy) => policy.document))
+      compiled.set(policies, known)
     }
-    return entry
+    return known
   }
 
   const ofBridge = new Map(
     bridges.flatMap(({ principal, policies }) =>
-      policies === undefined
-        ? []
-        : [[principal, policies.map((name) => directory.policies.get(name)).filter((policy) => policy !== undefined)]],
+      policies === undefined ? [] : [[principal, registry.policiesNamed(policies)] as const],
     ),
   )
 
+  /** The same array each time, because what is compiled from it is kept by it. */
+  const documentsOf = new WeakMap<readonly NamedPolicy[], readonly unknown[]>()
+  function roleDocuments(role: readonly NamedPolicy[]): readonly unknown[] {
+    let documents = documentsOf.get(role)
+    if (documents === undefined) documentsOf.set(role, (documents = role.map(({ document }) => document)))
+    return documents
+  }
+
+  function attachedTo(principal: Principal): Attached {
+    const named = ofBridge.get(principal.name) ?? registry.policiesOf(principal)
+    const { documents = [], pool } = principal
+    const policies = documents.length === 0 ? named : [...named, ...documents.map(fromProof)]
+    return { compiled: compile(policies), policies, role: registry.policiesNamed(pool?.role ?? []) }
+  }
+
+  function judgedOf(speaker: Speaker): Judged {
+    if (judgedAt !== recordsVersion()) {
+      judgedAt = recordsVersion()
+      judged = new WeakMap()
+    }
+    let known = judged.get(speaker)
+    if (known === undefined) {
+      const attached = attachedTo(speaker.principal)
+      const role = speaker.principal.pool === undefined ? undefined : roleDocuments(attached.role)
+      known = { attached, context: contextOf(speaker, registry, arn, role), decisions: new Map() }
+      judged.set(speaker, known)
+    }
+    return known
+  }
+
   function decide(speaker: Speaker, action: DataAction, name: string): Decision {
     const decision = decided(speaker, action, name)
-    if (!decision.allow) metrics.count('sluice_decisions_denied_total', { action })
+    if (!decision.allow) metrics.count('sluice_decisions_denied_total', { action, by: decision.by })
     return decision
   }
 
   function decided(speaker: Speaker, action: DataAction, name: string): Decision {
-    const reserved = complainAboutReserved(action, name)
-    if (reserved !== undefined) return { allow: false, because: reserved, reserved: true }
     const bridge = bridgeOf.get(speaker.principal.name)
-    if (bridge !== undefined && bridge.policies === undefined) return decideForOpenBridge(bridge, action, name)
-    const own = attached(ofBridge.get(speaker.principal.name) ?? registry.policiesOfPrincipal(speaker.principal.name))
-    const request = { action, resource: resourceArn(action, name, arn) }
-    return said(own.compiled.decide(request, contextOf(speaker)), own.policies)
+    if (bridge !== undefined && bridge.policies === undefined) {
+      return reservedDenial(action, name) ?? decideForOpenBridge(bridge, action, name)
+    }
+    const { attached, context, decisions } = judgedOf(speaker)
+    const key = `${action} ${name}`
+    const known = decisions.get(key)
+    if (known !== undefined) return known
+    const decision = reservedDenial(action, name) ?? ask(attached, context, action, name)
+    // What may change with the clock is asked every time.
+    if (!usesTime(attached)) {
+      if (decisions.size >= decisionsKept) decisions.clear()
+      decisions.set(key, decision)
+    }
+    return decision
   }
 
-  function contextOf({
-    principal,
-    protocol,
-    clientId,
-    sourceIp,
-    connectAttributes,
-    lastWillTopic,
-  }: Speaker): PolicyContext {
-    return {
-      region: arn.region,
-      accountId: arn.account,
-      protocol,
-      currentTime: Date.now(),
-      ...factsOfThing(principal.thing, protocol),
-      ...(clientId !== undefined && { clientId }),
-      ...(sourceIp !== undefined && { sourceIp }),
-      ...(connectAttributes !== undefined && { connectAttributes }),
-      ...(lastWillTopic !== undefined && { lastWillTopic }),
-    }
+  function ask(attached: Attached, context: PolicyContext, action: DataAction, name: string): Decision {
+    const timed = usesTime(attached) ? { ...context, currentTime: auth.now() } : context
+    return said(attached.compiled.decide({ action, resource: resourceArn(action, name, arn) }, timed), attached)
   }
 
-  function factsOfThing(name: string | undefined, protocol: Protocol): PolicyContext {
-    const thing = name === undefined ? undefined : registry.thing(name)
-    if (thing === undefined) return { isAttached: false }
-    // Over MQTT the client id must be the thing's name, as in AWS. Over HTTP there is none that could be another's, and the
-    // principal's one thing is taken from its entry (docs/decisions/0003).
-    return {
-      thingName: thing.name,
-      thingAttributes: thing.attributes,
-      isAttached: true,
-      exclusiveThing: protocol === 'http',
-      ...(thing.type !== undefined && { thingType: thing.type }),
-    }
+  function usesTime({ compiled, role }: Attached): boolean {
+    return compiled.usesTime || (role.length > 0 && compile(role).usesTime)
   }
 
   return {
-    authenticate: createAuthenticate(authMethods, { registry, log }),
+    registry,
+    authenticate,
+    renew,
     decide,
     decideForThing(thing, topic, retain) {
-      const own = attached(registry.policiesOfThing(thing))
-      // The thing itself isn't here: it is judged as if it had connected over MQTT under its own name.
-      const context: PolicyContext = {
-        region: arn.region,
-        accountId: arn.account,
-        protocol: 'mqtt',
-        currentTime: Date.now(),
-        clientId: thing,
-        ...factsOfThing(thing, 'mqtt'),
-      }
+      const policies = registry.policiesOfThing(thing)
+      const attached: Attached = { compiled: compile(policies), policies, role: [] }
+      const context = { ...contextOfThing(thing, registry, arn), currentTime: auth.now() }
       return said(
-        own.compiled.decide({ action: 'iot:Publish', resource: topicArn(topic, arn), retain }, context),
-        own.policies,
+        attached.compiled.decide({ action: 'iot:Publish', resource: topicArn(topic, arn), retain }, context),
+        attached,
       )
     },
     knowsThing: (thing) => registry.thing(thing) !== undefined,
-    mayActFor: (principal: Principal, thing) => mayActFor(principal, thing),
+    mayActFor: (principal, thing) => mayActFor(principal, thing),
   }
+}
+
+/** A document that came with a proof stands in no file. */
+function fromProof(document: unknown, index: number): NamedPolicy {
+  const name = `(document ${index + 1} of the proof)`
+  return { name, document, position: { file: name, line: 1, column: 1 } }
+}
+
+function reservedDenial(action: DataAction, name: string): Decision | undefined {
+  const because = complainAboutReserved(action, name)
+  return because === undefined ? undefined : { allow: false, because, by: 'reserved', reserved: true }
 }
 
 /** `$` topics that are closed to clients whatever their policies; `$aws/#` is an open filter, so deliveries are asked about too. */
@@ -154,23 +195,25 @@ function decideForOpenBridge(bridge: BridgeAccess, action: DataAction, name: str
   return {
     allow: false,
     because: 'the bridge has no policies, so it may publish what it subscribes and do nothing else',
+    by: 'none',
   }
 }
 
-function said(decision: PolicyDecision, policies: readonly NamedPolicy[]): Decision {
+function said(decision: PolicyDecision, { policies, role }: Pick<Attached, 'policies' | 'role'>): Decision {
   if (decision.decision === 'allow') return { allow: true }
   const { statement } = decision
-  const policy = statement === undefined ? undefined : policies[statement.document]
+  const all = [...policies, ...role]
+  const policy = statement === undefined ? undefined : all[statement.document]
   if (statement === undefined || policy === undefined) {
     const because =
-      policies.length === 0
-        ? 'no policy is attached'
-        : `no statement of ${policies.map(({ name }) => name).join(', ')} allows it`
-    return { allow: false, because }
+      all.length === 0 ? 'no policy is attached' : `no statement of ${all.map(({ name }) => name).join(', ')} allows it`
+    return { allow: false, because, by: 'none' }
   }
-  const { file, line } = policy.position
+  const { file, line } = policy.statements?.[statement.statement] ?? policy.position
+  const number = statement.statement + 1
   return {
     allow: false,
-    because: `statement ${statement.statement + 1} of policy ${policy.name} denies it (${file}:${line})`,
+    because: `statement ${number} of policy ${policy.name} denies it (${file}:${line})`,
+    by: `${policy.name}/${number}`,
   }
 }

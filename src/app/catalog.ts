@@ -2,13 +2,21 @@ import type { AnyCredentialDefinition, AnyForwarderDefinition } from '../core/fo
 import type { LoadOptions } from '../config/load.ts'
 import { credentials } from '../credentials/index.ts'
 import { forwarders } from '../forwarders/index.ts'
+import { authMethods } from '../identity/index.ts'
 import { examinePolicyDocument } from '../policy/examine.ts'
 import { examineRule, examineTemplate } from '../rules/examine.ts'
 
 /** Everything that configuration is checked against. commands/ gathers it; app/ingest.ts is handed it (decision 2). */
-export type Catalog = Pick<LoadOptions, 'examineRule' | 'examineTemplate' | 'examinePolicyDocument'> & {
+export type Catalog = Pick<LoadOptions, 'examineRule' | 'examineTemplate' | 'examinePolicyDocument' | 'authMethods'> & {
   readonly forwarders: readonly AnyForwarderDefinition[]
   readonly credentials: readonly AnyCredentialDefinition[]
 }
 
-export const catalog: Catalog = { forwarders, credentials, examineRule, examineTemplate, examinePolicyDocument }
+export const catalog: Catalog = {
+  forwarders,
+  credentials,
+  authMethods,
+  examineRule,
+  examineTemplate,
+  examinePolicyDocument,
+}

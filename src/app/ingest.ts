@@ -1,20 +1,26 @@
 import { join } from 'node:path'
 import { type ControlPlane, openControl } from '../admin/control.ts'
 import type { Config } from '../config/load.ts'
-import { SluiceError, messageOf } from '../core/errors.ts'
+import type { Principal } from '../core/access.ts'
+import { type SluiceError, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Queues } from '../core/queue.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
 import { createRuleFailureKeeper } from '../delivery/rule-failures.ts'
 import { createAccept, type Door } from '../ingest/accept.ts'
-import { createHttpDoor } from '../ingest/http.ts'
+import { createAnnouncer } from '../ingest/announcer.ts'
 import { RateLimiter } from '../ingest/limits.ts'
-import { createMqttBroker, type MqttBroker } from '../ingest/mqtt-broker.ts'
+import { createFloodGuard } from '../identity/flood-guard.ts'
+import { openStoreRecords } from '../identity/store-records.ts'
 import type { ServedMetrics } from '../observe/metrics.ts'
 import { createEnqueuer } from '../queue/group-commit.ts'
+import { createAuthSupport } from './auth-support.ts'
 import { type Bridges, startBridges } from './bridges.ts'
 import { createDeadLetters } from './dead-letters.ts'
+import { createCertificatePlane } from './certificates.ts'
+import { type Doors, openDoors } from './doors.ts'
+import { guardedAccess } from './guarded-access.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
@@ -52,8 +58,22 @@ export interface Ingest {
 export async function startIngest(options: IngestOptions): Promise<Ingest> {
   const { running, queues, log, metrics, lifecycle } = options
   const { settings } = running.current
-  let snapshot = snapshotOf(running.current, log, metrics)
+  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log })
+  lifecycle.add('records', () => records.close())
+  const support = createAuthSupport({
+    store: queues.store,
+    records,
+    announce: (topic, payload) => announcer.announce(topic, payload),
+    log,
+  })
+  lifecycle.add('auth methods', () => support.close())
+  const first = support.next()
+  let snapshot = snapshotOf(running.current, first.identities, metrics)
+  first.inForce()
   const access = () => snapshot.access
+  const guard = createFloodGuard({ limits: settings.limits.authentication, log })
+  lifecycle.add('flood guard', () => guard.close())
+  const guarded = guardedAccess(access, guard)
   const rules = () => snapshot.rules
   const ownWorkers = () => [...snapshot.config.workers.keys()]
 
@@ -65,8 +85,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   })
   const keeper = createRuleFailureKeeper({ queues, log, metrics })
   const enqueue = enqueuer.enqueue.bind(enqueuer)
-  const doors: string[] = []
-  let broker: MqttBroker | undefined
+  let doors: Doors | undefined
   let bridges: Bridges | undefined
   let isOpen = false
   let naming: NodeJS.Timeout | undefined
@@ -101,11 +120,31 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       metrics,
     })
 
+  const announcer = createAnnouncer({
+    accept: accept('sluice'),
+    distribute: (publish) => doors?.distribute(publish),
+    metrics,
+  })
+  // After the doors: the last that a stop has to say is who went.
+  lifecycle.add('events', (deadlineMs) => announcer.close(deadlineMs))
+
   const closing: ((deadlineMs: number) => Promise<void>)[] = []
   // Doors close together: what one still has in hand is no reason for another to go on taking.
   lifecycle.add('doors', async (deadlineMs) => void (await Promise.all(closing.map((close) => close(deadlineMs)))), 4)
-  if (settings.listen.http !== undefined) await openHttp(settings.listen.http)
-  if (settings.listen.mqtt !== undefined) broker = await openBroker(settings.listen.mqtt)
+  doors = await openDoors(
+    {
+      settings,
+      access: guarded,
+      accept,
+      ready: async () => (await readiness()).ready,
+      announce: announcer.announce,
+      lifecycle,
+      log,
+      metrics,
+      brokerPortTaken: options.brokerPortTaken,
+    },
+    closing,
+  )
   if (lifecycle.isStopping) throw new Stopping()
   bridges = startBridges({
     bridges: settings.bridges,
@@ -120,15 +159,24 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   isOpen = true
 
   running.onChange((config) => {
-    const next = snapshotOf(config, log, metrics)
+    const { identities, inForce } = support.next()
+    const next = snapshotOf(config, identities, metrics)
     return async () => {
       snapshot = next
+      inForce()
       log.info({ rules: config.rules.length, set: next.rules.hash }, 'rules and identities are in force')
-      await Promise.all([failures.look(), broker?.recheck(), nameOrphans()])
+      await Promise.all([failures.look(), doors?.recheck(), nameOrphans()])
     }
   })
+  records.onChange(({ certificates, things, policies }) => {
+    const concerned = (principal: Principal): boolean =>
+      policies.length > 0 ||
+      certificates.includes(principal.id ?? principal.name) ||
+      (principal.thing !== undefined && things.includes(principal.thing))
+    void doors?.recheck(concerned)
+  })
   await nameOrphans()
-  return { doors }
+  return { doors: doors.places }
 
   function plane(): ControlPlane {
     return {
@@ -143,51 +191,8 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
           ...workerSockets.traces(id, waitMs, signal),
         ]),
       deadLetters: createDeadLetters({ queues, workers: ownWorkers, rules, enqueue }),
+      certificates: createCertificatePlane({ records, registry: () => snapshot.access.registry }),
     }
-  }
-
-  async function openHttp({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    const { payload, batchMessages, batchBytes } = settings.limits
-    const door = createHttpDoor({
-      access,
-      accept: accept('http'),
-      ready: async () => (await readiness()).ready,
-      limits: { payload, batchMessages, batchBytes },
-      log,
-      metrics,
-    })
-    await opened((deadlineMs) => door.close(deadlineMs), door.listen({ host, port }))
-    doors.push(`http://${placeOf(door.address() ?? { host, port })}`)
-  }
-
-  /** A door that opens while everything stops is closed again: its turn to close has passed. */
-  async function opened(close: (deadlineMs: number) => Promise<void>, listening: Promise<void>): Promise<void> {
-    await listening
-    closing.push(close)
-    if (!lifecycle.isStopping) return
-    await close(1_000)
-    throw new Stopping()
-  }
-
-  async function openBroker(where: { readonly host: string; readonly port: number }): Promise<MqttBroker | undefined> {
-    const { payload, connections } = settings.limits
-    // Room for the topic and the header beside the largest payload.
-    const door = await createMqttBroker({
-      access,
-      accept: accept('mqtt'),
-      limits: { publishBytes: payload + 70_000, clients: connections },
-      log,
-      metrics,
-    })
-    try {
-      await opened((deadlineMs) => door.close(deadlineMs), door.listen(where))
-    } catch (error) {
-      if (!(error instanceof SluiceError) || options.brokerPortTaken === undefined) throw error
-      options.brokerPortTaken(error)
-      return undefined
-    }
-    doors.push(`mqtt://${placeOf(door.address() ?? where)}`)
-    return door
   }
 
   async function status(): Promise<IngestStatus> {
@@ -196,7 +201,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     return {
       ...ready,
       queue: queues.describe,
-      doors,
+      doors: doors?.places ?? [],
       bridges: bridges?.states() ?? [],
       rules: snapshot.rules.rules.length,
       ruleSet: snapshot.rules.hash,
@@ -244,8 +249,4 @@ function stateOf(name: string, { workers }: Config, states: WorkerStates): strin
   if (state !== undefined) return reason === undefined ? state : `${state}: ${reason}`
   if (name.startsWith('rule:')) return 'a rule'
   return workers.has(name) ? 'in another process' : 'no file owns it'
-}
-
-function placeOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -11,12 +11,18 @@ import { Tracer } from './tracer.ts'
 export async function runIngest(file: string, catalog: Catalog): Promise<number> {
   const redactor = new Redactor()
   const options = { file, role: { kind: 'ingest' }, catalog, redactor } as const
-  const { settings } = await requireConfiguration(options)
+  const { settings, directory } = await requireConfiguration(options)
   const runtime = createRuntime(settings, redactor)
   const { log, metrics, lifecycle, supervisor, fail } = runtime
   return runtime.run(async () => {
     const watch = supervisor === undefined
-    const running = await RunningConfig.open({ settings, read: () => readConfiguration(options), log, watch })
+    const running = await RunningConfig.open({
+      settings,
+      files: directory.files,
+      read: () => readConfiguration(options),
+      log,
+      watch,
+    })
     lifecycle.add('watch', () => running.close())
     const queues = await openQueues(settings, log)
     lifecycle.add('queue', () => queues.close())

@@ -13,6 +13,8 @@ export type Prepare = (config: Config) => Commit | Promise<Commit>
 export interface RunningConfigOptions {
   /** As read a moment ago: names the folders. */
   readonly settings: Config['settings']
+  /** Files elsewhere that the configuration named then; none by default. */
+  readonly files?: readonly string[]
   readonly read: () => Promise<Loaded>
   readonly log: Log
   /** False: somebody else (the supervisor) says when to reload. */
@@ -43,13 +45,20 @@ export class RunningConfig {
    * for `begin`. Throws ProblemsError.
    */
   static async open(options: RunningConfigOptions): Promise<RunningConfig> {
-    const { settings, read, log, watch } = options
+    const { settings, files = [], read, log, watch } = options
     let again = () => Promise.resolve()
+    let named = (): readonly string[] => files
     const stop = new AbortController()
     if (watch) {
-      await watchFolders([settings.rules, settings.workers, settings.identity], () => again(), stop.signal, {
-        onError: (error) => log.warn({ error }, 'folders are no longer watched'),
-      })
+      const folders = [settings.rules, settings.workers, settings.identity]
+      await watchFolders(
+        () => [...folders, ...named()],
+        () => again(),
+        stop.signal,
+        {
+          onError: (error) => log.warn({ error }, 'folders are no longer watched'),
+        },
+      )
     }
     const { problems, config } = await read()
     if (config === undefined) {
@@ -58,6 +67,8 @@ export class RunningConfig {
     }
     const running = new RunningConfig({ ...config, settings }, options)
     again = () => running.#again()
+    // Certificates and CRLs that identity/ names may lie elsewhere.
+    named = () => running.#current.directory.files
     // Under a supervisor the signal means nothing: it comes to the whole group from a terminal, and the supervisor acts on it.
     const onHangup = watch ? () => void again() : () => {}
     process.on('SIGHUP', onHangup)

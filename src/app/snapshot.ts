@@ -1,22 +1,24 @@
 import type { Config } from '../config/load.ts'
-import type { Access } from '../core/access.ts'
-import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { compileRules } from '../rules/engine.ts'
-import { createAccess } from './access.ts'
+import { type AccessOptions, createAccess, type Identities } from './access.ts'
 import { bridgePrincipal } from './bridges.ts'
 import { expressionLimits } from './expression-limits.ts'
 
 /** What a reload of ingest replaces, all of it at once. */
 export interface Snapshot {
   readonly config: Config
-  readonly access: Access
+  readonly access: Identities
   readonly rules: RuleSet
 }
 
 /** Compiles a configuration. Throws where it can't be had, and changes nothing. */
-export function snapshotOf(config: Config, log: Log, metrics: Metrics): Snapshot {
+export function snapshotOf(
+  config: Config,
+  identities: Pick<AccessOptions, 'auth' | 'recordsVersion'>,
+  metrics: Metrics,
+): Snapshot {
   const bridges = config.settings.bridges.map(({ name, topics, policies }) => ({
     principal: bridgePrincipal(name),
     topics,
@@ -24,7 +26,7 @@ export function snapshotOf(config: Config, log: Log, metrics: Metrics): Snapshot
   }))
   return {
     config,
-    access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, log, metrics }),
+    access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, ...identities, metrics }),
     rules: compileRules(config.rules, {
       limits: expressionLimits(config.settings.limits),
       kindOf: (worker) => config.workers.get(worker)?.kind,

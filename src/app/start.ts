@@ -37,7 +37,14 @@ export async function runEverything(file: string, catalog: Catalog): Promise<num
   const { log, lifecycle } = runtime
   return runtime.run(async () => {
     const isFirst = await makeTryOutIdentity(config, log)
-    const running = await RunningConfig.open({ settings, read: () => readConfiguration(options), log, watch: true })
+    const { files } = isFirst ? (await requireConfiguration(options)).directory : config.directory
+    const running = await RunningConfig.open({
+      settings,
+      files,
+      read: () => readConfiguration(options),
+      log,
+      watch: true,
+    })
     lifecycle.add('watch', () => running.close())
     const parts = { running, redactor, catalog, runtime, isFirst }
     await (isOne ? startHere(parts) : startProcesses(parts))

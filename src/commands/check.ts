@@ -3,7 +3,9 @@ import { catalog } from '../app/catalog.ts'
 import { readConfiguration } from '../app/configuration.ts'
 import type { Orphan } from '../app/status.ts'
 import type { Config } from '../config/load.ts'
+import { formatProblem, type Problem } from '../core/problem.ts'
 import { Redactor } from '../core/redactor.ts'
+import { notesOnPolicyDocument } from '../policy/examine.ts'
 import { configFile } from './context.ts'
 import { countOf, paint, printProblems } from './output.ts'
 
@@ -11,6 +13,17 @@ import { countOf, paint, printProblems } from './output.ts'
 async function orphansOf(config: Config): Promise<readonly Orphan[]> {
   const { findOrphans } = await import('../app/orphans.ts')
   return findOrphans(config)
+}
+
+/** What is fine here, and what AWS would refuse or read in another way. */
+function notesOf({ directory }: Config): readonly Problem[] {
+  return [...directory.policies.values()].flatMap(({ name, document, position, statements }) =>
+    notesOnPolicyDocument(document).map(({ path, message }) => {
+      const statement = /^Statement\.(?<index>\d+)/.exec(path)?.groups?.['index']
+      const place = (statement === undefined ? undefined : statements?.[Number(statement)]) ?? position
+      return { ...place, path, message: `policy ${name}: ${message}` }
+    }),
+  )
 }
 
 export function addCheck(program: Command): void {
@@ -31,9 +44,11 @@ export function addCheck(program: Command): void {
       })
       if (config === undefined) process.exitCode = 1
       const orphans = config === undefined ? [] : await orphansOf(config)
-      if (options.json) return console.log(JSON.stringify({ problems, orphans }, undefined, 2))
+      const notes = config === undefined ? [] : notesOf(config)
+      if (options.json) return console.log(JSON.stringify({ problems, notes, orphans }, undefined, 2))
       if (config === undefined) return printProblems(problems, console.log)
       const { rules, workers, directory } = config
+      for (const note of notes) console.log(paint('yellow', `${formatProblem(note)} (a note: it is taken as it is)`))
       for (const { owner, messages } of orphans) {
         console.log(
           paint(

@@ -1,10 +1,14 @@
 import type { Command } from 'commander'
+import { addCertificates } from './certificates.ts'
 import { addCheck } from './check.ts'
 import { addDeadLetters } from './dead-letters.ts'
 import { addEval } from './eval.ts'
 import { addExplain } from './explain.ts'
 import { addHealth } from './health.ts'
 import { addIdentity } from './identity.ts'
+import { addPassword } from './password.ts'
+import { addPki } from './pki.ts'
+import { addPolicy } from './policy.ts'
 import { addPublish } from './publish.ts'
 import { addReload } from './reload.ts'
 import { addRun } from './run.ts'
@@ -21,6 +25,10 @@ export const commands: readonly ((program: Command) => void)[] = [
   addPublish,
   addDeadLetters,
   addIdentity,
+  addPolicy,
+  addPassword,
+  addPki,
+  addCertificates,
   addStatus,
   addHealth,
   addReload,

@@ -1,10 +1,21 @@
 import { basename, dirname, extname, join } from 'node:path'
 import type { z } from 'zod'
-import type { Directory } from '../core/directory.ts'
+import type { Directory, NamedPolicy, PrincipalEntry } from '../core/directory.ts'
+import type { IdentitySection, IdentityShape } from '../core/identity-part.ts'
 import { type Position, type Problem, formatPosition } from '../core/problem.ts'
 import type { Resolve } from '../core/reference.ts'
+import { filePathsIn, withAbsolutePaths } from './absolute-paths.ts'
+import { withFileTexts } from './file-texts.ts'
 import { displayName, listFiles, readYaml } from './files.ts'
-import { type Gathered, type Kind, type Placed, directoryOf, nothingGathered, nouns } from './identity-entries.ts'
+import {
+  type Gathered,
+  type Kind,
+  type OwnedPart,
+  type Placed,
+  directoryOf,
+  nothingGathered,
+  nouns,
+} from './identity-entries.ts'
 import { crossProblems } from './identity-links.ts'
 import { groupSchema, identityFileSchema, policyName, principalSchema, thingSchema } from './identity-schema.ts'
 import { type Path, dotted } from './path.ts'
@@ -25,6 +36,8 @@ export interface IdentityFilesOptions {
   /** Ingest's resolver. Left out: references stay open. */
   readonly resolve?: Resolve | undefined
   readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+  /** The auth methods, whose proofs and sections stand in the files. */
+  readonly shapes: readonly IdentityShape[]
 }
 
 export interface IdentityFiles {
@@ -66,10 +79,10 @@ function gatherDocument(file: YamlFile, gathered: Gathered, options: IdentityFil
 
 function gatherFile(file: YamlFile, gathered: Gathered, options: IdentityFilesOptions): Problem[] {
   if (file.value === null) return []
-  const outline = checkSchema(file, identityFileSchema, file.value)
+  const outline = checkSchema(file, identityFileSchema(options.shapes), file.value)
   const problems = [...outline.problems]
   const into = <K extends Kind>(kind: K) => ({ kind, entries: gathered[kind], faulty: gathered.faulty[kind] })
-  const each = (kind: Kind, use: (path: Path, value: unknown) => readonly Problem[]) => {
+  const each = (kind: string, use: (path: Path, value: unknown) => readonly Problem[]) => {
     const list = valueAt(file.value, [kind])
     if (Array.isArray(list)) for (const [index, value] of list.entries()) problems.push(...use([kind, index], value))
   }
@@ -79,10 +92,17 @@ function gatherFile(file: YamlFile, gathered: Gathered, options: IdentityFilesOp
   each('groups', (path, value) =>
     gather({ ...into('groups'), file, path, value, schema: groupSchema, make: (group) => group }),
   )
+  const principals = principalSchema(options.shapes)
   each('principals', (path, value) => {
-    const make = (entry: z.output<typeof principalSchema>) => ({ ...entry, position: file.position([...path, 'name']) })
-    return gather({ ...into('principals'), file, path, value, schema: principalSchema, make })
+    const position = file.position([...path, 'name'])
+    const make = (entry: z.output<typeof principals>) => principalFrom(entry, position, options.shapes)
+    const found = gather({ ...into('principals'), file, path, value, schema: principals, make })
+    return found.length > 0 ? found : ownProofs(file, path, value, gathered, options)
   })
+  for (const { type, section } of options.shapes) {
+    if (section === undefined) continue
+    each(section.key, (path, value) => gatherSection(file, path, value, type, section, gathered, options))
+  }
   const policies = valueAt(file.value, ['policies'])
   if (typeof policies !== 'object' || policies === null || Array.isArray(policies)) return problems
   for (const name of Object.keys(policies))
@@ -113,6 +133,97 @@ function gather<Schema extends z.ZodType, Value>(entry: Entry<Schema, Value>): r
   return [...checked.problems, alreadyAt(file, [...path, 'name'], nouns[kind], name, placeOf(earlier))]
 }
 
+function principalFrom(
+  entry: z.output<ReturnType<typeof principalSchema>>,
+  position: Position,
+  shapes: readonly IdentityShape[],
+): PrincipalEntry {
+  const values: Readonly<Record<string, unknown>> = entry
+  const types = shapes.map(({ type }) => type)
+  const own = Object.fromEntries(Object.entries(values).filter(([key]) => !types.includes(key)))
+  const proofs = Object.fromEntries(Object.entries(values).filter(([key]) => types.includes(key)))
+  // What is left when the proofs are taken out is the schema's own part.
+  return { ...(own as Omit<PrincipalEntry, 'proofs' | 'position'>), proofs, position }
+}
+
+/** Reads the files that an entry's proofs name, and has its methods look at them. */
+function ownProofs(
+  file: YamlFile,
+  path: Path,
+  written: unknown,
+  gathered: Gathered,
+  options: IdentityFilesOptions,
+): readonly Problem[] {
+  const name = valueAt(written, ['name'])
+  const placed = typeof name === 'string' ? gathered.principals.get(name) : undefined
+  if (placed === undefined || placed.file !== file) return []
+  const problems: Problem[] = []
+  const proofs: Record<string, unknown> = { ...placed.value.proofs }
+  for (const { type, proof: part } of options.shapes) {
+    if (part === undefined || !Object.hasOwn(proofs, type)) continue
+    const at = [...path, type]
+    const owned = own(file, at, proofs[type], { part, kind: type, name: placed.value.name }, gathered, options)
+    proofs[type] = owned.value
+    problems.push(...owned.problems)
+  }
+  gathered.principals.set(placed.value.name, { ...placed, value: { ...placed.value, proofs } })
+  return problems
+}
+
+function gatherSection(
+  file: YamlFile,
+  path: Path,
+  value: unknown,
+  type: string,
+  section: IdentitySection,
+  gathered: Gathered,
+  options: IdentityFilesOptions,
+): readonly Problem[] {
+  let entries = gathered.sections.get(section.key)
+  if (entries === undefined) gathered.sections.set(section.key, (entries = new Map()))
+  const checked = checkSchema(file, section.schema, value, { base: path })
+  const name = valueAt(value, ['name'])
+  if (typeof name !== 'string') return checked.problems
+  if (!checked.ok) {
+    gathered.faultyInSections.add(name)
+    return checked.problems
+  }
+  const earlier = entries.get(name)
+  if (earlier !== undefined) return [alreadyAt(file, [...path, 'name'], section.noun, name, earlier.value.position)]
+  const owned = own(
+    file,
+    path,
+    checked.value,
+    { part: section, kind: `${type} ${section.noun}`, name },
+    gathered,
+    options,
+  )
+  entries.set(name, { value: { name, value: owned.value, position: file.position([...path, 'name']) }, file, path })
+  return owned.problems
+}
+
+/** Reads the files that a part of a method names, and has the method look at it once they are all there. */
+function own(
+  file: YamlFile,
+  path: Path,
+  value: unknown,
+  of: Pick<OwnedPart, 'part' | 'kind' | 'name'>,
+  gathered: Gathered,
+  options: IdentityFilesOptions,
+): { readonly value: unknown; readonly problems: readonly Problem[] } {
+  const { schema } = of.part
+  const read = withFileTexts(file, schema, withAbsolutePaths(schema, value, dirname(file.path)), path, options.resolve)
+  const folder = dirname(file.path)
+  for (const named of [...read.files, ...filePathsIn(schema, value, folder)]) gathered.files.add(named)
+  gathered.parts.push({ ...of, value: read.value, file, path, unread: read.unread })
+  if (read.problems.length > 0 || read.unread || options.resolve === undefined) return read
+  const problems = (of.part.examine?.(read.value) ?? []).map(({ path: inner, message }) => {
+    const at = file.pathOf(inner, path)
+    return file.problem(at, `${dotted(at)}: ${message}`)
+  })
+  return { value: read.value, problems }
+}
+
 function gatherPolicy(
   file: YamlFile,
   path: Path,
@@ -133,12 +244,22 @@ function gatherPolicy(
   }
   const earlier = gathered.policies.get(name)
   if (earlier !== undefined) problems.push(alreadyAt(file, path, 'policy', name, earlier.value.position))
-  else gathered.policies.set(name, { value: { name, document: valueAt(file.value, path), position }, file, path })
+  else gathered.policies.set(name, { value: policyAt(file, path, name, position), file, path })
   for (const { path: inner, message } of options.examinePolicyDocument?.(valueAt(file.value, path)) ?? []) {
     const at = file.pathOf(inner, path)
     problems.push(file.problem(at, at.length === 0 ? message : `${dotted(at)}: ${message}`))
   }
   return problems
+}
+
+function policyAt(file: YamlFile, path: Path, name: string, position: Position): NamedPolicy {
+  const written = valueAt(file.value, [...path, 'Statement'])
+  const count = Array.isArray(written) ? written.length : undefined
+  const statements =
+    count === undefined
+      ? [file.position([...path, 'Statement'])]
+      : Array.from({ length: count }, (_, index) => file.position([...path, 'Statement', index]))
+  return { name, document: valueAt(file.value, path), position, statements }
 }
 
 function alreadyAt(file: YamlFile, path: Path, noun: string, name: string, position: Position): Problem {

@@ -1,9 +1,9 @@
 import { type Problem, formatPosition } from '../core/problem.ts'
-import { type Gathered, type Kind, type Placed, nouns } from './identity-entries.ts'
+import { type Gathered, type OwnedPart, type Placed, isKind, nouns } from './identity-entries.ts'
 import { suggestion } from '../core/nearest.ts'
 import { type Path, dotted } from './path.ts'
 
-/** What can be said only when all files are read: names that lead nowhere, circles of groups, one token for two principals. */
+/** What can be said only when all files are read: names that lead nowhere, circles of groups, one proof for two principals. */
 export function crossProblems(gathered: Gathered): Problem[] {
   const problems: Problem[] = []
   for (const placed of gathered.things.values()) {
@@ -16,17 +16,28 @@ export function crossProblems(gathered: Gathered): Problem[] {
     if (parent !== undefined) problems.push(...unknownName(gathered, placed, ['parent'], 'groups', parent))
     problems.push(...circle(gathered, placed))
   }
-  const tokens = new Map<string, Placed<{ readonly name: string }>>()
   for (const placed of gathered.principals.values()) {
-    const { thing, policies, token } = placed.value
+    const { thing, policies } = placed.value
     problems.push(...unknownNames(gathered, placed, 'policies', policies))
     if (thing !== undefined) problems.push(...unknownName(gathered, placed, ['thing'], 'things', thing))
-    if (token === undefined) continue
-    const other = tokens.get(token.sha256)
-    if (other === undefined) tokens.set(token.sha256, placed)
-    else problems.push(sameToken(placed, other))
+  }
+  const taken = new Map<string, OwnedPart>()
+  for (const owned of gathered.parts) {
+    for (const { kind, name, path } of owned.part.mentions?.(owned.value) ?? [])
+      problems.push(...unknownName(gathered, owned, steps(owned, path), kind, name))
+    for (const { text, path } of owned.unread ? [] : (owned.part.unique?.(owned.value) ?? [])) {
+      const key = JSON.stringify([owned.kind, text])
+      const other = taken.get(key)
+      if (other === undefined) taken.set(key, owned)
+      else problems.push(shared(owned, steps(owned, path), other))
+    }
   }
   return problems
+}
+
+/** A dotted path of a part, as steps below it. */
+function steps({ file, path }: OwnedPart, inside: string): Path {
+  return inside === '' ? [] : file.pathOf(inside, path).slice(path.length)
 }
 
 function unknownNames(
@@ -42,14 +53,15 @@ function unknownName(
   gathered: Gathered,
   { file, path }: Placed<unknown>,
   inside: Path,
-  kind: Kind,
+  kind: string,
   name: string,
 ): Problem[] {
-  if (gathered.incomplete || gathered[kind].has(name) || gathered.faulty[kind].has(name)) return []
+  const known = isKind(kind) ? gathered[kind] : (gathered.sections.get(kind) ?? new Map<string, unknown>())
+  const faulty = isKind(kind) ? gathered.faulty[kind] : gathered.faultyInSections
+  if (gathered.incomplete || known.has(name) || faulty.has(name)) return []
   const at = [...path, ...inside]
-  return [
-    file.problem(at, `${dotted(at)}: there is no ${nouns[kind]} "${name}"${suggestion(name, gathered[kind].keys())}`),
-  ]
+  const noun = isKind(kind) ? nouns[kind] : `entry of ${kind}:`
+  return [file.problem(at, `${dotted(at)}: there is no ${noun} "${name}"${suggestion(name, known.keys())}`)]
 }
 
 /** Told once, at the group whose name sorts first in the circle. */
@@ -72,14 +84,10 @@ function circle(
   return []
 }
 
-function sameToken(
-  { value, file, path }: Placed<{ readonly name: string }>,
-  other: Placed<{ readonly name: string }>,
-): Problem {
-  const at = [...path, 'token']
-  const place = formatPosition(other.file.position([...other.path, 'name']))
-  return file.problem(
-    at,
-    `${dotted(at)}: "${value.name}" has the token of "${other.value.name}" (${place}); a token names one principal`,
-  )
+/** Says who has it, and never what it is: it may be a proof. */
+function shared({ name, file, path }: OwnedPart, inside: Path, other: OwnedPart): Problem {
+  const at = [...path, ...inside]
+  const place = formatPosition(other.file.position(other.path))
+  const whose = name === other.name ? 'another of its own' : `"${other.name}"`
+  return file.problem(at, `${dotted(at)}: "${name}" has here what ${whose} has (${place}); no two may have the same`)
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { IdentityShape } from '../core/identity-part.ts'
 import { actsFor } from './sluice-schema.ts'
 
 /** AWS allows no dot; host names, which have them, make good thing names. */
@@ -35,35 +36,31 @@ export const thingSchema = z.strictObject({
 
 export const groupSchema = z.strictObject({ name: entityName, parent: z.string().exactOptional(), policies: names })
 
-const sha256 = z
-  .string()
-  .regex(/^[0-9a-fA-F]{64}$/, 'must be the SHA-256 of the token: 64 hex digits')
-  .transform((hex) => hex.toLowerCase())
-
-/** Never echoes what stands there: it might be the token itself. */
-const token = z.preprocess((value, context) => {
-  if (typeof value !== 'string') return value
-  context.addIssue({
-    code: 'custom',
-    message: 'must be { sha256: … }, the hash of the token; the token itself stands in no file',
+/** A principal's entry; what each auth method keeps of it stands under that method's name. */
+export function principalSchema(shapes: readonly IdentityShape[]) {
+  const proofs = shapes.flatMap(({ type, proof }) =>
+    proof === undefined ? [] : [[type, proof.schema.exactOptional()] as const],
+  )
+  return z.strictObject({
+    name: principalName,
+    thing: z.string().exactOptional(),
+    policies: names,
+    actsFor: actsFor.exactOptional(),
+    trust: z.enum(['policies', 'topics']).exactOptional(),
+    unknownThings: z.enum(['refuse', 'allow']).exactOptional(),
+    ...Object.fromEntries(proofs),
   })
-  return z.NEVER
-}, z.strictObject({ sha256 }))
-
-export const principalSchema = z.strictObject({
-  name: principalName,
-  thing: z.string().exactOptional(),
-  policies: names,
-  actsFor: actsFor.exactOptional(),
-  trust: z.enum(['policies', 'topics']).exactOptional(),
-  unknownThings: z.enum(['refuse', 'allow']).exactOptional(),
-  token: token.exactOptional(),
-})
+}
 
 /** The keys of a file in identity/; entries are checked one by one, so that one bad entry hides no other. */
-export const identityFileSchema = z.strictObject({
-  things: z.array(z.unknown()).default([]),
-  groups: z.array(z.unknown()).default([]),
-  principals: z.array(z.unknown()).default([]),
-  policies: z.record(z.string(), z.unknown()).default({}),
-})
+export function identityFileSchema(shapes: readonly IdentityShape[]) {
+  const sections = shapes.flatMap(({ section }) => section?.key ?? [])
+  const list = z.array(z.unknown()).default([])
+  return z.strictObject({
+    things: list,
+    groups: list,
+    principals: list,
+    policies: z.record(z.string(), z.unknown()).default({}),
+    ...Object.fromEntries(sections.map((key) => [key, list])),
+  })
+}

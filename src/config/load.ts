@@ -1,6 +1,7 @@
 import { resolve as resolvePath } from 'node:path'
 import type { Directory } from '../core/directory.ts'
 import type { AnyCredentialDefinition, AnyForwarderDefinition } from '../core/forwarder.ts'
+import type { IdentityShape } from '../core/identity-part.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Owner, Resolve } from '../core/reference.ts'
 import type { RuleDefinition } from '../core/rule.ts'
@@ -40,6 +41,8 @@ export interface LoadOptions {
   readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
   /** policy/: whether a document is a policy. */
   readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+  /** identity/: the auth methods, whose proofs and sections stand in the files there. */
+  readonly authMethods?: readonly IdentityShape[] | undefined
   /** Where relative paths start and what problems are shown relative to; the process' own by default. */
   readonly cwd?: string
 }
@@ -93,6 +96,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
         cwd,
         resolve,
         examinePolicyDocument: options.examinePolicyDocument,
+        shapes: options.authMethods ?? [],
       })
     : noIdentity
   const rules = ingest

@@ -3,7 +3,7 @@ import type { Problem } from '../core/problem.ts'
 import type { Place, Resolve } from '../core/reference.ts'
 import { withAbsolutePaths } from './absolute-paths.ts'
 import { readYaml, wholeFileProblem } from './files.ts'
-import type { Path } from './path.ts'
+import { type Path, dotted } from './path.ts'
 import { substituteReferences } from './references.ts'
 import { type Checked, checkSchema } from './schema-problems.ts'
 import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
@@ -11,7 +11,7 @@ import { type YamlFile, valueAt } from './yaml.ts'
 import type { Substitute } from './yaml-reading.ts'
 
 /** Keys that only ingest needs; a worker's process neither checks nor resolves what stands there. */
-const ingestKeys: readonly string[] = ['listen', 'bridges', 'rules', 'identity']
+const ingestKeys: readonly string[] = ['listen', 'tls', 'broker', 'bridges', 'rules', 'identity']
 
 export interface SluiceFileOptions {
   /** Absolute. */
@@ -112,7 +112,7 @@ function foldersOf(path: string, file: YamlFile | undefined): SluiceFile['folder
 
 function examine(file: YamlFile, checked: Checked<typeof sluiceSchema>, options: SluiceFileOptions): Problem[] {
   if (!checked.ok) return []
-  const problems: Problem[] = []
+  const problems = nameTwice(file, checked.value.tls.names)
   const first = new Map<string, number>()
   for (const [index, bridge] of checked.value.bridges.entries()) {
     const path = ['bridges', index]
@@ -135,6 +135,37 @@ function examine(file: YamlFile, checked: Checked<typeof sluiceSchema>, options:
       }
     }
   }
+  return problems
+}
+
+function nameTwice(file: YamlFile, names: SluiceSettings['tls']['names']): Problem[] {
+  const first = new Map<string, number>()
+  return names.flatMap(({ name }, index) => {
+    const path = ['tls', 'names', index, 'name']
+    const line = first.get(name)
+    if (line !== undefined) return [file.problem(path, `the server name "${name}" is already on line ${line}`)]
+    first.set(name, file.position(path).line)
+    return []
+  })
+}
+
+/** Certificates and keys of the listeners stay paths, because they are read again when they change; here they are looked for only. */
+function missingCertificates(file: YamlFile, { tls }: SluiceSettings, resolve: Resolve): Problem[] {
+  const problems: Problem[] = []
+  const look = (at: Path, certificates: SluiceSettings['tls']['certificates'] = []): void => {
+    for (const [index, pair] of certificates.entries()) {
+      for (const key of ['certificate', 'key'] as const) {
+        const path = [...at, 'certificates', index, key]
+        const place: Place = { file: file.path, owner: { kind: 'ingest' } }
+        const resolved = resolve({ kind: 'file', path: pair[key] }, place)
+        if ('problem' in resolved) problems.push(file.problem(path, `${dotted(path)}: ${resolved.problem}`))
+        else if ('value' in resolved && !resolved.value.includes('-----BEGIN '))
+          problems.push(file.problem(path, `${dotted(path)} must be the path of a PEM file`))
+      }
+    }
+  }
+  look(['tls'], tls.certificates)
+  for (const [index, { certificates }] of tls.names.entries()) look(['tls', 'names', index], certificates)
   return problems
 }
 
@@ -163,6 +194,7 @@ function readTls(
   }
   const bridges = settings.bridges.map((bridge, index) => read(bridge, ['bridges', index], { kind: 'ingest' }))
   const queue = read(settings.queue, ['queue'], { kind: 'shared' })
+  problems.push(...missingCertificates(file, settings, resolve))
   return { settings: { ...settings, bridges, queue }, problems }
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { filePath } from '../core/file-path.ts'
+import { complainAboutCiphers, type TlsPolicyName, tlsPolicyNames, tlsPolicyWith } from '../core/tls-policy.ts'
 import { awsTopicLimits, complainAboutTopicFilter } from '../core/topic.ts'
 import { bytes, duration } from '../core/units.ts'
 
@@ -8,8 +9,10 @@ export const shortName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must have 1 
 
 const port = z.int().min(0).max(65_535)
 
-/** Addresses that no other machine reaches. */
-const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/
+/** Whether no other machine reaches this address. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/.test(host)
+}
 
 const plainListener = (fallback: number) =>
   z
@@ -19,15 +22,94 @@ const plainListener = (fallback: number) =>
       insecure: z.boolean().default(false).describe('Listens without TLS where other machines can reach it.'),
     })
     .superRefine(({ host, insecure }, context) => {
-      if (insecure || loopback.test(host)) return
+      if (insecure || isLoopback(host)) return
       const message = `listens without TLS where other machines can reach it; use 127.0.0.1, or write "insecure: true" if something else protects it`
       context.addIssue({ code: 'custom', path: ['host'], message })
     })
 
+const tlsListener = (fallback: number) =>
+  z.strictObject({
+    host: z.string().min(1).default('127.0.0.1'),
+    port: port.default(fallback),
+    proxyProtocol: z
+      .boolean()
+      .default(false)
+      .describe(
+        'A load balancer begins every connection with a PROXY header, version 1 or 2; without one it is closed.',
+      ),
+    clientCertificates: z
+      .boolean()
+      .default(true)
+      .describe('Clients are asked for a certificate; they need not have one.'),
+  })
+
 const listen = z.strictObject({
   http: plainListener(8080).exactOptional(),
   mqtt: plainListener(1883).exactOptional(),
+  https: tlsListener(8443)
+    .extend({
+      mqtt: z
+        .boolean()
+        .default(false)
+        .describe('MQTT here too, by ALPN and as WebSocket, where neither listen.mqtt nor listen.mqtts is there.'),
+    })
+    .exactOptional(),
+  mqtts: tlsListener(8883).exactOptional(),
 })
+
+const certificateFiles = z.strictObject({
+  certificate: filePath().describe('PEM, with its chain; the own certificate first.'),
+  key: filePath().describe('PEM, not encrypted.'),
+})
+
+const serverCertificates = z.array(certificateFiles).min(1)
+
+/** AWS's names of security policies, which AWS also writes with a prefix. */
+const tlsPolicy = z.preprocess(
+  (value) => (typeof value === 'string' ? value.replace(/^IoTSecurityPolicy_/, '') : value),
+  z.enum(tlsPolicyNames),
+)
+
+const ciphers = z.string().superRefine((list, context) => {
+  for (const message of complainAboutCiphers(list)) context.addIssue({ code: 'custom', message })
+})
+
+/** What clients may send as SNI: no addresses, by RFC 6066 §3. */
+const serverName = z
+  .string()
+  .toLowerCase()
+  .max(253)
+  .regex(/^(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/, 'must be a host name, or "*." and a host name')
+  .refine((name) => !/\.\d+$|^\d+$/.test(name), 'is an address; clients name hosts only')
+
+const tlsName = z.strictObject({
+  name: serverName,
+  certificates: serverCertificates.exactOptional(),
+  policy: tlsPolicy.exactOptional(),
+  ciphers: ciphers.exactOptional(),
+  defaultAuthorizer: z.string().min(1).max(128).exactOptional(),
+  allowAuthorizerOverride: z.boolean().exactOptional(),
+})
+
+/** What is served on the TLS listeners: AWS IoT's domain configurations (aws-security §15), and what is served to others. */
+const serverTls = z
+  .strictObject({
+    certificates: serverCertificates.exactOptional(),
+    policy: tlsPolicy.default('TLS13_1_2_2022_10'),
+    ciphers: ciphers.exactOptional(),
+    sni: z.enum(['optional', 'required']).default('optional'),
+    names: z.array(tlsName).default([]),
+  })
+  .superRefine(({ policy, ciphers: list, names }, context) => {
+    const check = (path: (string | number)[], name: TlsPolicyName, own: string | undefined): void => {
+      if (tlsPolicyWith(name, own) !== undefined) return
+      context.addIssue({ code: 'custom', path, message: `has no suite for a version of TLS that ${name} speaks` })
+    }
+    check(['ciphers'], policy, list)
+    for (const [index, own] of names.entries()) {
+      if (own.ciphers !== undefined) check(['names', index, 'ciphers'], own.policy ?? policy, own.ciphers)
+    }
+  })
 
 const bridgeProtocols = { plain: ['mqtt:', 'tcp:'], tls: ['mqtts:', 'ssl:', 'tls:'] } as const
 
@@ -162,6 +244,24 @@ const expression = z.strictObject({
   result: bytes('1MiB').describe('Bytes that select may make: an envelope holds no more.'),
 })
 
+const authentication = z.strictObject({
+  perAddress: z
+    .int()
+    .min(1)
+    .default(20)
+    .describe('Failed authentications a minute from one address (an IPv6 /64): a person who mistypes.'),
+  perLocalAddress: z
+    .int()
+    .min(1)
+    .default(600)
+    .describe('The same from this machine itself: a proxy may stand there, and all the world behind it.'),
+  perPrincipal: z
+    .int()
+    .min(1)
+    .default(60)
+    .describe('The same for one claimed principal from all addresses: against guessing from many places.'),
+})
+
 const limits = z.strictObject({
   payload: bytes('128KiB').describe("Bytes of one payload. AWS IoT's limit."),
   topicBytes: z
@@ -190,6 +290,7 @@ const limits = z.strictObject({
     .min(1)
     .default(10_000)
     .describe('Clients of the embedded broker: each holds buffers and a session in memory.'),
+  authentication: authentication.default(() => authentication.parse({})),
   rules: z.int().min(1).default(5000).describe('Rules: each matching one costs time for every message.'),
   filtersPerRule: z.int().min(1).default(20).describe('Topic filters of one rule.'),
   expression: expression.default(() => expression.parse({})),
@@ -211,6 +312,13 @@ const arn = z.strictObject({
     .default('000000000000'),
 })
 
+const broker = z.strictObject({
+  deniedSubscribe: z
+    .enum(['suback', 'disconnect'])
+    .default('suback')
+    .describe('What a SUBSCRIBE gets that policies deny: 0x80 in the SUBACK, or the end of the connection.'),
+})
+
 const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   format: z.enum(['auto', 'json', 'text']).default('auto'),
@@ -220,6 +328,8 @@ const log = z.strictObject({
 export const sluiceSchema = z.strictObject({
   data: filePath().default('./data'),
   listen: listen.prefault({ http: {} }),
+  tls: serverTls.prefault({}),
+  broker: broker.prefault({}),
   bridges: z.array(bridge).default([]),
   queue: queue.prefault('embedded'),
   rules: filePath().default('./rules'),
@@ -234,4 +344,5 @@ export const sluiceSchema = z.strictObject({
 /** The values of sluice.yaml; folders absolute, durations in milliseconds, sizes in bytes. */
 export type SluiceSettings = z.output<typeof sluiceSchema>
 export type BridgeSettings = SluiceSettings['bridges'][number]
+export type TlsListenerSettings = NonNullable<SluiceSettings['listen']['https']>
 export type Limits = SluiceSettings['limits']

@@ -4,7 +4,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { messageOf } from '../core/errors.ts'
 
 export interface WatchOptions {
-  /** Time between two looks. A second is soon enough for a reload, and costs one `stat` a file. */
+  /**
+   * Time between two looks, which cost one `stat` a file: soon enough that what a change takes from somebody is gone within a
+   * second of it. Where a look takes long, fewer of them are made.
+   */
   readonly intervalMs?: number
   readonly onError?: (message: string) => void
 }
@@ -16,23 +19,27 @@ export interface WatchOptions {
  * from then on are seen, so await it before reading the files. One call at a time; ends with `signal`.
  */
 export async function watchFolders(
-  paths: readonly string[],
+  paths: readonly string[] | (() => readonly string[]),
   onChange: () => void | Promise<void>,
   signal: AbortSignal,
   options: WatchOptions = {},
 ): Promise<void> {
-  const { intervalMs = 1000, onError = () => {} } = options
-  const first = await fingerprintOf(paths)
+  const { intervalMs = 350, onError = () => {} } = options
+  const look = () => fingerprintOf(typeof paths === 'function' ? paths() : paths)
+  const first = await look()
   void watch(first).catch((error: unknown) => {
     if (!signal.aborted) onError(messageOf(error))
   })
 
   async function watch(first: string): Promise<void> {
     let acted = first
+    let lookMs = 0
     let last = first
     for (;;) {
-      await wait(intervalMs, undefined, { signal, ref: false })
-      const now = await fingerprintOf(paths)
+      await wait(Math.max(intervalMs, lookMs * mostlyIdle), undefined, { signal, ref: false })
+      const start = performance.now()
+      const now = await look()
+      lookMs = performance.now() - start
       const settled = now === last
       last = now
       if (!settled || now === acted || signal.aborted) continue
@@ -45,6 +52,9 @@ export async function watchFolders(
     }
   }
 }
+
+/** Of the time, looking may take one part in so many. */
+const mostlyIdle = 20
 
 /** Links are followed; hidden entries are left out as when reading (config/files.ts). */
 async function fingerprintOf(paths: readonly string[]): Promise<string> {

@@ -1,9 +1,46 @@
+import type { CertificateFacts } from './certificate.ts'
 import type { Qos, Properties } from './message.ts'
 
 /** How a client speaks to us; part of every policy decision (aws-security §2). */
 export type Protocol = 'mqtt' | 'mqtt-ws' | 'http'
 
-/** What a door has seen of somebody who wants in. A method looks at its own part and at nothing else. */
+/** What a TLS handshake has shown. */
+export interface TlsFacts {
+  /** The SNI host name in lower case (iot:DomainName). */
+  readonly serverName?: string
+  readonly alpn?: string
+  /** DER of the client's certificate. The handshake has proved its private key, and nothing else: identity/ judges it. */
+  readonly certificate?: Buffer
+  /** DER of the further certificates that the client sent, as they came. */
+  readonly chain?: readonly Buffer[]
+  /** What the server name says about custom authorizers (AWS: a domain configuration's authorizerConfig). */
+  readonly authorizer?: { readonly default?: string; readonly allowOverride: boolean }
+}
+
+/** An HTTP request: one to the HTTP door, or the upgrade to a WebSocket. */
+export interface HttpFacts {
+  readonly method: string
+  /** As it was sent, percent-encoding and all, without the query. */
+  readonly path: string
+  /** As it was sent, without the `?`; empty where there was none. */
+  readonly query: string
+  /** Names in lower case; several lines of one name joined by `, `. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Something that is the same for all requests of one connection, to remember things by. */
+  readonly connection?: object
+  /**
+   * Reads the whole body, at most the door's limit; may be called again. Rejects where it is too large or breaks off: let
+   * that through. Only for a method whose proof covers the body: call it after everything else has been checked.
+   */
+  readonly body?: () => Promise<Buffer>
+}
+
+/**
+ * What a door has seen of somebody who wants in. A method looks at its own part and at nothing else.
+ *
+ * A WebSocket is asked about twice: at its upgrade, with `http` and without `clientId`; and, where nothing was shown then, at
+ * CONNECT with `http`, `clientId` and what CONNECT holds.
+ */
 export interface Presented {
   readonly protocol: Protocol
   readonly clientId?: string
@@ -14,6 +51,8 @@ export interface Presented {
   /** What followed `Authorization: Bearer`. */
   readonly bearer?: string
   readonly sourceIp?: string
+  readonly tls?: TlsFacts
+  readonly http?: HttpFacts
 }
 
 /** The proven identity that acts. */
@@ -21,6 +60,8 @@ export interface Principal {
   readonly name: string
   /** The auth method that proved it. */
   readonly method: string
+  /** AWS's principalIdentifier, in events and logs: a certificate's SHA-256 fingerprint, for example. Absent: the name. */
+  readonly id?: string
   /** The thing it is attached to. */
   readonly thing?: string
   /** Patterns (`*`, `?`) of thing names it may speak for. Absent: none but its own. */
@@ -29,13 +70,39 @@ export interface Principal {
   readonly trust?: 'policies' | 'topics'
   /** What becomes of a message on behalf of a thing that is not registered; `refuse` by default. */
   readonly unknownThings?: 'refuse' | 'allow'
+  /** Names of policies of identity/ that its proof attaches, beside those of its entry and its thing. */
+  readonly policies?: readonly string[]
+  /** Names of groups whose policies apply to it as if its thing were in them. */
+  readonly groups?: readonly string[]
+  /** Policy documents that came with the proof, beside all others. */
+  readonly documents?: readonly unknown[]
+  /**
+   * An identity of an identity pool (aws-security §6): `authenticated` needs that the role's policies and its own both allow,
+   * `unauthenticated` has the role's alone. `role` names policies of identity/.
+   */
+  readonly pool?: {
+    readonly kind: 'authenticated' | 'unauthenticated'
+    readonly identityId: string
+    readonly role: readonly string[]
+  }
+  /** What its certificate says, for policy variables. */
+  readonly certificate?: CertificateFacts
+  /** When a connection of it ends, in milliseconds since 1970. */
+  readonly until?: number
+  /** When a connection has to be asked about again (`renew`), in milliseconds since 1970. */
+  readonly renewAt?: number
 }
 
 /** What an auth method says. `absent`: nothing for me, ask the next; `refused`: shown and wrong, stop here. */
 export type Verdict =
   | { readonly kind: 'principal'; readonly principal: Principal }
   | { readonly kind: 'absent' }
-  | { readonly kind: 'refused'; readonly reason: string }
+  | {
+      readonly kind: 'refused'
+      readonly reason: string
+      /** Too many have failed before: nothing was looked at, and won't be for so long. */
+      readonly afterMs?: number
+    }
 
 /** An authenticated connection or request: who speaks, and what policies may ask about it. */
 export interface Speaker {
@@ -43,6 +110,8 @@ export interface Speaker {
   readonly protocol: Protocol
   readonly clientId?: string
   readonly sourceIp?: string
+  /** The host name that it connected to (iot:DomainName). */
+  readonly serverName?: string
   /** MQTT only: `PersistentConnect`, `LastWill` (iot:ConnectAttributes). */
   readonly connectAttributes?: readonly string[]
   /** Topic of the last will, where there is one (iot:LastWillTopic). */
@@ -53,16 +122,21 @@ export interface Speaker {
 export type DataAction = 'iot:Connect' | 'iot:Publish' | 'iot:RetainPublish' | 'iot:Subscribe' | 'iot:Receive'
 
 /**
- * `because` is for our log and never for the client: it names the statement, or says that none allowed. `reserved`: a `$`
- * topic that is closed to clients whatever their policies.
+ * `because` is for our log and never for the client: it names the statement, or says that none allowed. `by` is the same for metrics:
+ * `<policy>/<number of the statement>`, `none` or `reserved`. `reserved`: a `$` topic that is closed to clients whatever their policies.
  */
 export type Decision =
   | { readonly allow: true }
-  | { readonly allow: false; readonly because: string; readonly reserved?: true }
+  | { readonly allow: false; readonly because: string; readonly by: string; readonly reserved?: true }
 
 /** What the doors know of identities and policies. app/ builds it from identity/ and policy/; it changes whole on reload. */
 export interface Access {
   authenticate(presented: Presented): Promise<Verdict>
+  /**
+   * Whether somebody who was let in may stay, and as what: asked after identities have changed and when `renewAt` has come. Tries
+   * no proof that is good only once.
+   */
+  renew(presented: Presented, principal: Principal): Promise<Verdict>
   /** `name` is a client id, a topic name or a topic filter, as the action wants. */
   decide(speaker: Speaker, action: DataAction, name: string): Decision
   /** Whether the policies of a thing and its groups let it publish; the second of the two decisions for a message on its behalf. */

@@ -26,8 +26,16 @@ export interface PrincipalEntry {
   /** For messages on behalf of things, as on `Principal`. */
   readonly trust?: 'policies' | 'topics'
   readonly unknownThings?: 'refuse' | 'allow'
-  /** SHA-256 of the token's UTF-8 bytes, 64 lower-case hex digits. */
-  readonly token?: { readonly sha256: string }
+  /** What each auth method keeps of it, by the method's type; values of that method's `proof` schema. */
+  readonly proofs: Readonly<Record<string, unknown>>
+  readonly position: Position
+}
+
+/** An entry of a section that an auth method owns: an issuer, an authorizer, a certificate authority. */
+export interface SectionEntry {
+  readonly name: string
+  /** A value of the section's schema, with the texts of files in the place of their paths. */
+  readonly value: unknown
   readonly position: Position
 }
 
@@ -36,6 +44,8 @@ export interface NamedPolicy {
   readonly name: string
   readonly document: unknown
   readonly position: Position
+  /** Where each statement stands; absent for a document that stands in no file. */
+  readonly statements?: readonly Position[]
 }
 
 /** Everything in identity/, checked: names are unique, references between entries lead somewhere. */
@@ -44,4 +54,8 @@ export interface Directory {
   readonly groups: ReadonlyMap<string, ThingGroup>
   readonly principals: ReadonlyMap<string, PrincipalEntry>
   readonly policies: ReadonlyMap<string, NamedPolicy>
+  /** By the section's key, then by the entry's name. */
+  readonly sections: ReadonlyMap<string, ReadonlyMap<string, SectionEntry>>
+  /** Files outside of identity/ that its entries name: when one changes, identity/ has changed. */
+  readonly files: readonly string[]
 }

@@ -12,7 +12,16 @@ export const metricTable = {
   },
   sluice_messages_unmatched_total: { help: 'Accepted messages that no rule took.', labels: [] },
   sluice_authentications_failed_total: { help: 'Refused credentials, by door.', labels: ['door'] },
-  sluice_decisions_denied_total: { help: 'Denials of policies, by action.', labels: ['action'] },
+  sluice_authentications_limited_total: {
+    help: 'Attempts that were not looked at, because too many had failed before.',
+    labels: ['door'],
+  },
+  sluice_decisions_denied_total: {
+    help: 'Denials by action and by what decided: policy/statement, none, or reserved.',
+    labels: ['action', 'by'],
+  },
+  sluice_tls_handshakes_failed_total: { help: 'TLS handshakes that failed, by reason.', labels: ['reason'] },
+  sluice_events_total: { help: 'Lifecycle events of Sluice itself, by what became of them.', labels: ['outcome'] },
   sluice_rule_outcomes_total: {
     help: 'What rules made of messages: deliveries, unmatched, empty, failed.',
     labels: ['rule', 'outcome'],

@@ -101,4 +101,30 @@ export interface Store {
    */
   lease(key: string, holder: string, ms: number): Promise<boolean>
   release(key: string, holder: string): Promise<void>
+  /** A table of records that all ingests share; made when it is first written to. */
+  table(name: string): Table
+}
+
+/**
+ * Records by key, with a version that counts every change of the table, so that each ingest can follow what others change. A record
+ * is replaced whole.
+ */
+export interface Table {
+  /**
+   * Writes a record, or with `undefined` takes it away (a trace of it stays, so that followers hear of it); durable when it
+   * resolves. With `ifVersion` (0: not there) only where the record still has that version. Gives the record's new version,
+   * or undefined where it had another.
+   */
+  put(key: string, value: unknown, ifVersion?: number): Promise<number | undefined>
+  /** What has changed since a version (0: everything), oldest first; at most `limit` (1,000 by default) at a time. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  since<Value>(version: number, limit?: number): Promise<readonly Change<Value>[]>
+}
+
+export interface Change<Value> {
+  readonly key: string
+  /** The table's version after it, which is the record's own. */
+  readonly version: number
+  /** Undefined: taken away. */
+  readonly value: Value | undefined
 }

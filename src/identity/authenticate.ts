@@ -1,24 +1,47 @@
+import type { Presented, Principal, Verdict } from '../core/access.ts'
 import { messageOf } from '../core/errors.ts'
-import type { Verdict } from '../core/access.ts'
 import type { AuthMethod, Authenticate, AuthMethodContext } from './method.ts'
+
+/** What is asked of the methods on one snapshot of the identities. */
+export interface Authentication {
+  readonly authenticate: Authenticate
+  /** Whether somebody whom a method let in may stay; see OpenedMethod. */
+  readonly renew: (presented: Presented, principal: Principal) => Promise<Verdict>
+}
+
+/** One answer for all who showed something that no method knows. */
+const unknown: Verdict = { kind: 'refused', reason: 'unknown principal or wrong credential' }
+const failed: Verdict = { kind: 'refused', reason: 'the proof could not be checked' }
 
 /**
  * Asks the methods in their order. The first that was shown something decides: `absent` goes on to the next, `refused`
  * ends it. A method that throws refuses: a defect must not open a door. Where nothing was shown the verdict is `absent`.
  */
-export function createAuthenticate(methods: readonly AuthMethod[], context: AuthMethodContext): Authenticate {
-  const opened = methods.map((method) => ({ type: method.type, ask: method.open(context) }))
+export function createAuthentication(methods: readonly AuthMethod[], context: AuthMethodContext): Authentication {
+  const opened = methods.map((method) => ({ type: method.type, ...method.open(context) }))
 
-  return async function authenticate(presented): Promise<Verdict> {
-    for (const { type, ask } of opened) {
-      try {
-        const verdict = await ask(presented)
+  return {
+    async authenticate(presented) {
+      for (const { type, authenticate } of opened) {
+        const verdict = await guarded(type, () => authenticate(presented))
         if (verdict.kind !== 'absent') return verdict
-      } catch (error) {
-        context.log.error({ method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
-        return { kind: 'refused', reason: 'the proof could not be checked' }
       }
+      return presented.password === undefined && presented.bearer === undefined ? { kind: 'absent' } : unknown
+    },
+    async renew(presented, principal) {
+      const method = opened.find(({ type }) => type === principal.method)
+      if (method === undefined) return failed
+      const { type, renew, authenticate } = method
+      return guarded(type, () => (renew === undefined ? authenticate(presented) : renew(presented, principal)))
+    },
+  }
+
+  async function guarded(type: string, ask: () => Promise<Verdict>): Promise<Verdict> {
+    try {
+      return await ask()
+    } catch (error) {
+      context.log.error({ method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
+      return failed
     }
-    return { kind: 'absent' }
   }
 }

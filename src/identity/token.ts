@@ -2,7 +2,8 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import type { Presented, Verdict } from '../core/access.ts'
 import type { PrincipalEntry } from '../core/directory.ts'
-import { type Authenticate, type AuthMethodContext, defineAuthMethod } from './method.ts'
+import { leavesToAuthorizer, leavesToPassword } from './by-name.ts'
+import { type AuthMethodContext, defineAuthMethod, type OpenedMethod, principalFrom } from './method.ts'
 
 /** Longest token that is hashed, in UTF-8 bytes: room for anybody's own scheme, and nobody makes us hash megabytes. */
 export const maxTokenBytes = 4096
@@ -10,6 +11,26 @@ export const maxTokenBytes = 4096
 /** One answer for every way of being wrong: which one it was would tell a stranger who exists. */
 const refused: Verdict = { kind: 'refused', reason: 'unknown principal or wrong token' }
 const absent: Verdict = { kind: 'absent' }
+
+const sha256Hex = z
+  .string()
+  .regex(/^[0-9a-fA-F]{64}$/, 'must be the SHA-256 of the token: 64 hex digits')
+  .transform((hex) => hex.toLowerCase())
+
+/** Never echoes what stands there: it might be the token itself. */
+const proof = z.preprocess(
+  (value, context) => {
+    if (typeof value !== 'string') return value
+    context.addIssue({
+      code: 'custom',
+      message: 'must be { sha256: … }, the hash of the token; the token itself stands in no file',
+    })
+    return z.NEVER
+  },
+  z.strictObject({ sha256: sha256Hex }),
+)
+
+type Proof = z.output<typeof proof>
 
 /**
  * HTTP `Authorization: Bearer <token>`; MQTT user name = principal, password = token. The entry holds the SHA-256 of the
@@ -19,22 +40,29 @@ const absent: Verdict = { kind: 'absent' }
 export const token = defineAuthMethod({
   type: 'token',
   summary: 'A random token: HTTP bearer, or MQTT password beside the principal as user name.',
-  proof: z.strictObject({
-    sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be the SHA-256 of the token: 64 hex digits, lower case'),
-  }),
+  proof: {
+    schema: proof,
+    unique: ({ sha256 }: Proof) => [{ text: sha256, path: '' }],
+  },
   open: openToken,
 })
 
-function openToken({ registry }: AuthMethodContext): Authenticate {
+function proofOf(entry: PrincipalEntry | undefined): Proof | undefined {
+  return entry?.proofs['token'] as Proof | undefined
+}
+
+function openToken({ registry }: AuthMethodContext): OpenedMethod {
   const byHash = entriesByHash(registry.principals())
   // What an unknown principal is compared with, so that it costs what a known one costs. Random: no token has this hash.
   const nobody = randomBytes(32)
 
-  return async function authenticate(presented) {
-    if (presented.bearer !== undefined) return byBearer(Buffer.from(presented.bearer, 'utf8'))
-    if (presented.password !== undefined) return byName(presented)
-    // A user name alone shows no token; another method may have a use for it.
-    return absent
+  return {
+    async authenticate(presented) {
+      if (presented.bearer !== undefined) return byBearer(presented, Buffer.from(presented.bearer, 'utf8'))
+      if (presented.password !== undefined) return byName(presented)
+      // A user name alone shows no token; another method may have a use for it.
+      return absent
+    },
   }
 
   /**
@@ -42,33 +70,30 @@ function openToken({ registry }: AuthMethodContext): Authenticate {
    * *hash* of what was presented; to learn a stored hash from it one would have to choose tokens by their SHA-256, and a
    * learned hash opens nothing. The comparison after it is in constant time all the same.
    */
-  function byBearer(bytes: Buffer): Verdict {
+  function byBearer(presented: Presented, bytes: Buffer): Verdict {
     if (bytes.length > maxTokenBytes) return refused
     const hash = sha256(bytes)
-    return judge(byHash.get(hash.toString('hex')), hash)
+    const verdict = judge(byHash.get(hash.toString('hex')), hash)
+    if (verdict.kind === 'principal') return verdict
+    // A token of somebody else's making: a default authorizer may know it.
+    return leavesToAuthorizer(registry, presented, undefined) ? absent : refused
   }
 
-  function byName({ username, password }: Presented): Verdict {
-    if (password === undefined || password.length > maxTokenBytes) return refused
-    return judge(username === undefined ? undefined : registry.principal(username), sha256(password))
+  function byName(presented: Presented): Verdict {
+    const { username, password } = presented
+    const entry = username === undefined ? undefined : registry.principal(username)
+    const tooLong = password === undefined || password.length > maxTokenBytes
+    const verdict = tooLong ? refused : judge(entry, sha256(password))
+    if (verdict.kind === 'principal') return verdict
+    return leavesToPassword(registry) || leavesToAuthorizer(registry, presented, username) ? absent : refused
   }
 
   function judge(entry: PrincipalEntry | undefined, hash: Buffer): Verdict {
-    const expected = entry?.token === undefined ? nobody : Buffer.from(entry.token.sha256, 'hex')
+    const proof = proofOf(entry)
+    const expected = proof === undefined ? nobody : Buffer.from(proof.sha256, 'hex')
     // A hash of another length can't come out of a checked directory; timingSafeEqual would throw on it.
     const equal = timingSafeEqual(hash, expected.length === hash.length ? expected : nobody)
-    return equal && entry !== undefined ? { kind: 'principal', principal: principalOf(entry) } : refused
-  }
-}
-
-function principalOf(entry: PrincipalEntry): Extract<Verdict, { kind: 'principal' }>['principal'] {
-  return {
-    name: entry.name,
-    method: 'token',
-    ...(entry.thing !== undefined && { thing: entry.thing }),
-    ...(entry.actsFor !== undefined && { actsFor: entry.actsFor }),
-    ...(entry.trust !== undefined && { trust: entry.trust }),
-    ...(entry.unknownThings !== undefined && { unknownThings: entry.unknownThings }),
+    return equal && entry !== undefined ? { kind: 'principal', principal: principalFrom(entry, 'token') } : refused
   }
 }
 
@@ -77,9 +102,10 @@ function entriesByHash(entries: Iterable<PrincipalEntry>): ReadonlyMap<string, P
   const found = new Map<string, PrincipalEntry>()
   const shared = new Set<string>()
   for (const entry of entries) {
-    if (entry.token === undefined) continue
-    if (found.has(entry.token.sha256)) shared.add(entry.token.sha256)
-    found.set(entry.token.sha256, entry)
+    const proof = proofOf(entry)
+    if (proof === undefined) continue
+    if (found.has(proof.sha256)) shared.add(proof.sha256)
+    found.set(proof.sha256, entry)
   }
   for (const hash of shared) found.delete(hash)
   return found

@@ -7,10 +7,10 @@ import type { Metrics } from '../core/metrics.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { complainAboutTopicName, type TopicLimits } from '../core/topic.ts'
 import type { RateLimiter } from './limits.ts'
-import { createPacedLog } from './paced-log.ts'
+import { createPacedLog } from '../core/paced-log.ts'
 
-/** The doors by which messages come in, as metrics name them. */
-export type Door = 'http' | 'mqtt' | 'bridge'
+/** The doors by which messages come in, as metrics name them; `sluice` is for its own events, which no policy and no limit is made for. */
+export type Door = 'http' | 'mqtt' | 'bridge' | 'sluice'
 
 export interface AcceptOptions {
   /** The identities and policies in force; asked for every message, because a reload replaces them. */
@@ -44,12 +44,14 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
 
   return async function accept(speaker, publish) {
     const id = publish.id !== undefined && isPublisherId(publish.id) ? publish.id : newId()
-    const refusal = refusalOf(speaker, publish, options)
+    const refusal = door === 'sluice' ? undefined : refusalOf(speaker, publish, options)
     if (refusal !== undefined) return refuse(id, speaker, publish, refusal)
 
     // A bridge carries everybody's messages: its brake is flow control, not a limit made for one device.
     const waitMs =
-      speaker.principal.method === 'bridge' ? 0 : limiter.take(speaker.principal.name, publish.payload.length)
+      speaker.principal.method === 'bridge' || door === 'sluice'
+        ? 0
+        : limiter.take(speaker.principal.name, publish.payload.length)
     if (waitMs > 0) return defer(id, 429, waitMs, 'over the publish limit of this principal')
 
     const message = messageFrom(id, now(), speaker, publish)

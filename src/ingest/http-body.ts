@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { badRequest, HttpRefusal } from './http-refusal.ts'
 
@@ -65,4 +66,51 @@ export function readBody(stream: Readable | undefined, limit: number): Promise<B
 
 function tooLarge(limit: number): HttpRefusal {
   return new HttpRefusal(413, `the body has more than the ${limit} bytes that are allowed`)
+}
+
+/** The body of one request: read at most once, when somebody asks, and counted into the budget until it is let go. */
+export class RequestBody {
+  readonly #request: { readonly headers: IncomingHttpHeaders; readonly stream: Readable | undefined }
+  readonly #limit: number
+  readonly #budget: BodyBudget
+  #reading: Promise<Buffer> | undefined
+  #reserved = 0
+  /** Why it could not be read, if it could not. */
+  failure: unknown
+
+  constructor(
+    request: { readonly headers: IncomingHttpHeaders; readonly stream: Readable | undefined },
+    limit: number,
+    budget: BodyBudget,
+  ) {
+    this.#request = request
+    this.#limit = limit
+    this.#budget = budget
+  }
+
+  /** All of it; throws HttpRefusal where it is encoded, too large, breaks off, or there is no room now. */
+  read(): Promise<Buffer> {
+    this.#reading ??= this.#read().catch((error: unknown) => {
+      this.failure = error
+      throw error
+    })
+    return this.#reading
+  }
+
+  release(): void {
+    this.#budget.release(this.#reserved)
+    this.#reserved = 0
+  }
+
+  async #read(): Promise<Buffer> {
+    const { headers, stream } = this.#request
+    const encoding = headers['content-encoding']
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+      throw new HttpRefusal(415, 'Content-Encoding is not supported; send the bytes as they are')
+    }
+    const bound = boundOfBody(headers['content-length'], this.#limit)
+    this.#budget.reserve(bound)
+    this.#reserved = bound
+    return readBody(stream, this.#limit)
+  }
 }

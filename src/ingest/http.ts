@@ -7,12 +7,16 @@ import { newId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { type BatchItem, readBatch } from './http-batch.ts'
-import { BodyBudget, boundOfBody, readBody } from './http-body.ts'
+import type { Arrival } from './broker/arrival.ts'
+import type { Wire } from './broker/wire.ts'
+import { BodyBudget, RequestBody } from './http-body.ts'
+import { type HttpConnection, httpFactsOf, presentedWith } from './http-facts.ts'
 import { defaultHttpLimits, type HttpLimits } from './http-limits.ts'
 import { type Query, readPublish } from './http-publish.ts'
 import { badRequest, HttpRefusal, retryAfter } from './http-refusal.ts'
+import { createWebSocketDoor } from './http-websocket.ts'
 import { failedToListen } from './listen-error.ts'
-import { createPacedLog } from './paced-log.ts'
+import { createPacedLog } from '../core/paced-log.ts'
 import { sourceIpOf } from './source-ip.ts'
 
 export interface HttpDoorOptions {
@@ -21,6 +25,8 @@ export interface HttpDoorOptions {
   readonly accept: Accept
   /** Whether a publish would be acknowledged now; `/readyz` says it. */
   readonly ready: () => boolean | Promise<boolean>
+  /** Takes MQTT over WebSocket; absent where there is no broker. */
+  readonly mqtt?: (wire: Wire, arrival: Arrival) => void
   readonly limits?: Partial<HttpLimits>
   readonly log: Log
   readonly metrics: Metrics
@@ -29,6 +35,9 @@ export interface HttpDoorOptions {
 export interface HttpDoor {
   /** Opens the door; throws SluiceError LISTEN_FAILED. `port: 0` takes a free one. */
   listen(where: { readonly host: string; readonly port: number }): Promise<void>
+  /** Serves connections that another door has opened: TLS. To be awaited once before the first `handle`. */
+  ready(): Promise<void>
+  handle(socket: Socket, connection: HttpConnection): void
   /** Where it listens; undefined before `listen` and after `close`. */
   address(): { readonly host: string; readonly port: number } | undefined
   /** Takes no more requests and waits for the answers to those in hand; cuts what is left after `deadlineMs`. */
@@ -37,6 +46,8 @@ export interface HttpDoor {
 
 const unauthorized = 'missing or wrong credentials'
 const closingMs = 2_000
+/** Topic and header of a PUBLISH beside its payload. */
+const frameRoom = 70_000
 
 /**
  * The HTTP door: `POST /topics/<topic>` answers as AWS IoT's data plane (aws-security §11), `POST /messages` takes batches,
@@ -47,6 +58,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const limits = { ...defaultHttpLimits, ...options.limits }
   const budget = new BodyBudget(limits.bodies)
   const strangers = createPacedLog(log)
+  /** What TLS has shown of a connection. */
+  const connections = new WeakMap<Socket, HttpConnection>()
+  /** Content types that were taken out of the headers for the framework's sake. */
+  const contentTypes = new WeakMap<object, string>()
   let closing = false
   let asking: Promise<boolean> | undefined
 
@@ -79,23 +94,26 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
 
   // Any content type will do, one that isn't valid too, which Fastify would refuse.
   const anyContentType = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
-    delete request.raw.headers['content-type']
+    const { headers } = request.raw
+    if (headers['content-type'] !== undefined) contentTypes.set(request.raw, headers['content-type'])
+    delete headers['content-type']
     done()
   }
 
   app.post('/topics/*', { onRequest: anyContentType }, async (request, reply) => {
-    const speaker = await authenticate(request)
-    // The router has decoded it, `%2F` too: from here on a topic is a topic.
-    const topic = (request.params as { '*': string })['*']
-    const publish = readPublish(topic, request.query as Query, request.headers)
-    const accepted = await withBody(request, limits.payload, (payload) => accept(speaker, { ...publish, payload }))
-    return answer(reply, accepted)
+    return withBody(request, limits.payload, async (body) => {
+      const speaker = await authenticate(request, body)
+      // The router has decoded it, `%2F` too: from here on a topic is a topic.
+      const topic = (request.params as { '*': string })['*']
+      const publish = readPublish(topic, request.query as Query, request.headers)
+      return answer(reply, await accept(speaker, { ...publish, payload: await body.read() }))
+    })
   })
 
   app.post('/messages', async (request, reply) => {
-    const speaker = await authenticate(request)
     return withBody(request, limits.batchBytes, async (body) => {
-      const items = readBatch(body, request.headers['content-type'], limits.batchMessages)
+      const speaker = await authenticate(request, body)
+      const items = readBatch(await body.read(), request.headers['content-type'], limits.batchMessages)
       return answerBatch(reply, await Promise.all(items.map((item) => acceptItem(speaker, item))))
     })
   })
@@ -106,40 +124,58 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     return { message: reply.statusCode === 200 ? 'OK' : 'not ready' }
   })
 
-  async function authenticate(request: FastifyRequest): Promise<Speaker> {
+  function connectionOf(socket: Socket): HttpConnection {
+    const known = connections.get(socket)
+    if (known !== undefined) return known
+    const sourceIp = sourceIpOf(socket.remoteAddress)
+    return sourceIp === undefined ? {} : { sourceIp }
+  }
+
+  async function authenticate(request: FastifyRequest, body: RequestBody): Promise<Speaker> {
     if (closing) throw new HttpRefusal(503, 'shutting down', closingMs)
-    const sourceIp = sourceIpOf(request.raw.socket.remoteAddress)
-    const bearer = /^bearer +(?<token>[\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.groups?.['token']
-    const presented = {
-      protocol: 'http',
-      ...(bearer !== undefined && { bearer }),
-      ...(sourceIp !== undefined && { sourceIp }),
-    } as const
+    const connection = connectionOf(request.raw.socket)
+    const { sourceIp, tls } = connection
+    const contentType = contentTypes.get(request.raw)
+    const facts = httpFactsOf(request.raw, { body: () => body.read(), contentType })
+    const presented = presentedWith('http', facts, connection)
     const verdict = await access()
       .authenticate(presented)
       .catch((error: unknown) => {
         log.error({ error: messageOf(error) }, 'authentication failed by itself')
         throw new HttpRefusal(503, 'authentication is not possible now', closingMs)
       })
-    if (verdict.kind === 'principal')
-      return { principal: verdict.principal, protocol: 'http', ...(sourceIp !== undefined && { sourceIp }) }
+    if (verdict.kind === 'principal') {
+      const { serverName } = tls ?? {}
+      return {
+        principal: verdict.principal,
+        protocol: 'http',
+        ...(sourceIp !== undefined && { sourceIp }),
+        ...(serverName !== undefined && { serverName }),
+      }
+    }
+    // A proof that covers the body could not be looked at without it.
+    if (body.failure !== undefined) throw body.failure
+    if (verdict.kind === 'refused' && verdict.afterMs !== undefined) {
+      metrics.count('sluice_authentications_limited_total', { door: 'http' })
+      throw new HttpRefusal(429, 'too many failed attempts', verdict.afterMs)
+    }
     metrics.count('sluice_authentications_failed_total', { door: 'http' })
     const reason = verdict.kind === 'refused' ? verdict.reason : 'no credentials'
     strangers.warn('http', { door: 'http', sourceIp, reason }, 'authentication refused')
     throw new HttpRefusal(401, unauthorized)
   }
 
-  async function withBody<T>(request: FastifyRequest, limit: number, use: (body: Buffer) => Promise<T>): Promise<T> {
-    const encoding = request.headers['content-encoding']
-    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-      throw new HttpRefusal(415, 'Content-Encoding is not supported; send the bytes as they are')
-    }
-    const bound = boundOfBody(request.headers['content-length'], limit)
-    budget.reserve(bound)
+  async function withBody<T>(
+    request: FastifyRequest,
+    limit: number,
+    use: (body: RequestBody) => Promise<T>,
+  ): Promise<T> {
+    const stream = request.body as Readable | undefined
+    const body = new RequestBody({ headers: request.headers, stream }, limit, budget)
     try {
-      return await use(await readBody(request.body as Readable | undefined, limit))
+      return await use(body)
     } finally {
-      budget.release(bound)
+      body.release()
     }
   }
 
@@ -167,7 +203,29 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     return new HttpRefusal(500, 'internal failure')
   }
 
+  const upgrade = createWebSocketDoor({
+    access,
+    mqtt: options.mqtt,
+    frameBytes: limits.payload + frameRoom,
+    log,
+    strangers,
+    metrics,
+  })
+  app.server.on('upgrade', (request, socket, head) => {
+    if (closing) return void socket.destroy()
+    void upgrade(request, socket, head, connectionOf(request.socket))
+  })
+
   return {
+    async ready() {
+      await app.ready()
+      // Node looks after the deadlines of requests from the moment a server listens; this one may never do so itself.
+      if (!app.server.listening) app.server.emit('listening')
+    },
+    handle(socket, connection) {
+      connections.set(socket, connection)
+      app.server.emit('connection', socket)
+    },
     async listen({ host, port }) {
       await app.listen({ host, port }).catch(async (error: unknown) => {
         throw await failedToListen('listen.http', host, port, error)

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer, type AddressInfo, type Server } from 'node:net'
 import { Aedes } from 'aedes'
 import type { Packet } from 'mqtt-packet'
-import type { Accept, Accepted, Access, Presented, Publish } from '../core/access.ts'
+import type { Accept, Accepted, Access, Principal, Publish } from '../core/access.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -12,28 +12,37 @@ import {
   type AdmissionOptions,
   connack,
   type ConnectRequest,
+  complainAboutStaying,
   generatedClientId,
-  mayStay,
 } from './broker/admission.ts'
+import { type Arrival, presentedBy } from './broker/arrival.ts'
 import { BrokerConnection, type ClosedFor } from './broker/connection.ts'
 import { Inbound } from './broker/inbound.ts'
 import { type BrokerLimits, defaultBrokerLimits } from './broker/limits.ts'
 import { MemoryBudget } from './broker/memory-budget.ts'
 import { BrokerPersistence } from './broker/persistence.ts'
+import { createPresence } from './broker/presence.ts'
 import { Sessions } from './broker/sessions.ts'
 import { complainAboutFilterText, createSubscriptions } from './broker/subscriptions.ts'
-import { Wills } from './broker/wills.ts'
+import { type Wire, wireOfSocket } from './broker/wire.ts'
 import { failedToListen } from './listen-error.ts'
-import { createPacedLog } from './paced-log.ts'
+import { createPacedLog } from '../core/paced-log.ts'
 import { sourceIpOf } from './source-ip.ts'
+import { Unattended } from './unattended.ts'
 
 export interface MqttBrokerOptions {
   /** The identities and policies in force; asked for every decision, because a reload replaces them. */
   readonly access: () => Access
   readonly accept: Accept
   readonly limits?: Partial<BrokerLimits>
+  /** What a SUBSCRIBE that policies deny gets: 0x80 in the SUBACK (default), or the end of the connection, as AWS IoT of 2019. */
+  readonly deniedSubscribe?: 'suback' | 'disconnect'
+  /** Publishes events of clients that come, go and subscribe. */
+  readonly announce?: (topic: string, payload: unknown) => void
   readonly log: Log
   readonly metrics: Metrics
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
 }
 
 export interface MqttBroker {
@@ -41,13 +50,18 @@ export interface MqttBroker {
   listen(where: { readonly host: string; readonly port: number }): Promise<void>
   /** Where it listens; undefined before `listen` and after `close`. */
   address(): { readonly host: string; readonly port: number } | undefined
-  /** After identities or policies have changed: ends the connections of those who may not connect any more. */
-  recheck(): Promise<void>
+  /** Takes a connection that another door has opened: TLS, or a WebSocket. */
+  handle(wire: Wire, arrival: Arrival): void
+  /** Hands a message to its subscribers; what is to go to rules has gone there. */
+  distribute(publish: Publish): void
+  /** After identities or policies have changed: ends the connections of those who may not connect any more; of all, or of some. */
+  recheck(concerns?: (principal: Principal) => boolean): Promise<void>
   /** Takes no more publishes, acknowledges those in flight, publishes last wills, ends; cuts what is left after `deadlineMs`. */
   close(deadlineMs?: number): Promise<void>
 }
 
 const sweepMs = 500
+const rechecksAtOnce = 64
 /** What a connection emits when aedes has forgotten its client. */
 const unregistered = 'unregistered'
 
@@ -57,7 +71,7 @@ const unregistered = 'unregistered'
  * live in memory. Source of every peculiarity: feasibility-doors §1.
  */
 export async function createMqttBroker(options: MqttBrokerOptions): Promise<MqttBroker> {
-  const { access, accept, log, metrics } = options
+  const { access, accept, log, metrics, announce, now = Date.now } = options
   const limits = { ...defaultBrokerLimits, ...options.limits }
   const paced = createPacedLog(log)
   const dropped = (reason: string, by = 1): void =>
@@ -68,7 +82,8 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     paced.warn('retained', { topic }, 'no room for another retained message; it was delivered and is not kept')
   })
   const budget = new MemoryBudget(limits.totalInFlightBytes)
-  const wills = new Wills(accept, limits, dropped)
+  const wills = new Unattended(accept, { most: limits.wills, ms: limits.willMs }, () => dropped('will'))
+  const presence = announce === undefined ? undefined : createPresence(announce, now)
   const connections = new Map<BrokerConnection, Inbound>()
   /** Those that have been admitted. */
   const clients = new Map<string, BrokerConnection>()
@@ -85,9 +100,11 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     log,
     paced,
     metrics,
+    now,
     async endOther(clientId) {
       for (let other = registered.get(clientId); other !== undefined; other = registered.get(clientId)) {
         const gone = once(other, unregistered)
+        other.endedFor ??= 'taken-over'
         other.destroy()
         await gone
       }
@@ -118,14 +135,12 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       const connection = connectionOf(client)
       const request = requests.get(connection)
       if (request === undefined) return done(connackError(connack.unavailable), false)
-      const presented: Presented = {
-        protocol: 'mqtt',
+      const presented = presentedBy(connection.arrival, {
         clientId: request.clientId,
         ...(username !== undefined && { username }),
         // Its own copy: the one we got is a view on the packet.
         ...(password !== undefined && { password: Buffer.from(password) }),
-        ...(connection.sourceIp !== undefined && { sourceIp: connection.sourceIp }),
-      }
+      })
       void answerConnect(admit(connection, request, presented, admission), done)
     },
     authorizeSubscribe(client, { topic, qos }, done) {
@@ -135,8 +150,13 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
         connection.cut('protocol', malformed)
         return done(new Error(malformed))
       }
-      // Null is 0x80 in the SUBACK [MQTT-3.9.3-2]: the standard's way, where AWS IoT of 2019 closed the connection.
-      done(null, subscriptions.subscribe(connection, topic, qos) ? { topic, qos } : null)
+      const allowed = subscriptions.subscribe(connection, topic, qos)
+      if (!allowed && options.deniedSubscribe === 'disconnect' && connection.ready) {
+        connection.cut('refused', 'it may not subscribe to that')
+        return done(new Error('not allowed'))
+      }
+      // Null is 0x80 in the SUBACK [MQTT-3.9.3-2].
+      done(null, allowed ? { topic, qos } : null)
     },
     authorizeForward: (client, packet) => subscriptions.delivery(connectionOf(client), packet),
     // Publishes of clients never come this way: this is a last will, or an event of aedes itself.
@@ -155,9 +175,14 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     clients.set(connection.clientId, connection)
     metrics.set('sluice_broker_clients', {}, clients.size)
     log.debug(
-      { clientId: connection.clientId, principal: connection.speaker?.principal.name, sourceIp: connection.sourceIp },
+      {
+        clientId: connection.clientId,
+        principal: connection.speaker?.principal.name,
+        sourceIp: connection.arrival.sourceIp,
+      },
       'connected',
     )
+    presence?.connected(connection)
     connection.admit()
   })
   aedes.on('client', (client) => void registered.set(client.id, connectionOf(client)))
@@ -166,9 +191,18 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     if (registered.get(client.id) === connection) registered.delete(client.id)
     connection.emit(unregistered)
   })
+  aedes.on('subscribe', (granted, client) => {
+    const refused = 0x80
+    const filters = granted.filter(({ qos }) => (qos as number) < refused).map(({ topic }) => topic)
+    presence?.subscribed(connectionOf(client), filters)
+  })
   aedes.on('unsubscribe', (filters, client) => {
-    const { session } = connectionOf(client)
-    if (session !== undefined && !client.closed) for (const filter of filters) sessions.unsubscribe(session, filter)
+    const connection = connectionOf(client)
+    const { session } = connection
+    // At its end aedes takes away the subscriptions of a session that is not kept; the client asked for nothing.
+    if (session === undefined || client.closed || connection.destroyed) return
+    for (const filter of filters) sessions.unsubscribe(session, filter)
+    presence?.unsubscribed(connection, filters)
   })
   // What aedes takes for an error ends one connection, and is a fact about that client.
   aedes.on('clientError', (client, error) => {
@@ -180,7 +214,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   emitter.on('error', (error: unknown) => log.error({ error: messageOf(error) }, 'the embedded broker failed'))
 
   /** Packets that our connections hand us: PUBLISH and PUBREL. */
-  function handle(connection: BrokerConnection, packet: Packet): void {
+  function take(connection: BrokerConnection, packet: Packet): void {
     const inbound = connections.get(connection)
     if (inbound === undefined || closing) return
     if (packet.cmd === 'publish') inbound.publish(packet)
@@ -209,10 +243,15 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   }
 
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) => {
-    if (closing || connections.size >= limits.clients || strangers >= limits.strangers) return refuseSocket(socket)
+    const sourceIp = sourceIpOf(socket.remoteAddress)
+    handle(wireOfSocket(socket), { protocol: 'mqtt', ...(sourceIp !== undefined && { sourceIp }) })
+  })
+
+  function handle(wire: Wire, arrival: Arrival): void {
+    if (closing || connections.size >= limits.clients || strangers >= limits.strangers) return refuseWire(wire)
     strangers += 1
-    const connection = new BrokerConnection(socket, sourceIpOf(socket.remoteAddress), limits, {
-      packet: handle,
+    const connection = new BrokerConnection(wire, arrival, limits, {
+      packet: take,
       closedByUs,
       closed,
     })
@@ -226,10 +265,11 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     })
     connections.set(connection, inbound)
     aedes.handle(connection)
-  })
+  }
 
-  function refuseSocket(socket: Socket): void {
-    socket.destroy()
+  function refuseWire({ stream }: Wire): void {
+    stream.on('error', () => {})
+    stream.destroy()
     countClosed('full')
     paced.warn('full', { clients: connections.size, strangers }, 'no room for another connection')
   }
@@ -239,7 +279,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     const facts = {
       clientId: connection.clientId,
       principal: connection.speaker?.principal.name,
-      sourceIp: connection.sourceIp,
+      sourceIp: connection.arrival.sourceIp,
     }
     paced.warn(
       `closed ${reason} ${connection.speaker?.principal.name ?? ''}`,
@@ -256,28 +296,55 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     connections.get(connection)?.close()
     connections.delete(connection)
     if (!connection.ready) strangers -= 1
+    else presence?.disconnected(connection)
     if (clients.get(connection.clientId) === connection) clients.delete(connection.clientId)
     metrics.set('sluice_broker_clients', {}, clients.size)
     if (connection.session !== undefined) sessions.leave(connection.session, connection)
   }
 
   const sweeper = setInterval(() => {
-    const now = performance.now()
+    const moment = performance.now()
     for (const connection of connections.keys()) {
       if (!connection.ready) {
-        if (now - connection.since > limits.connectMs) connection.cut('timeout', 'no CONNECT in time')
-      } else if (connection.stalledFor(now) > limits.stallMs) {
+        if (moment - connection.since > limits.connectMs) connection.cut('timeout', 'no CONNECT in time')
+      } else if (connection.stalledFor(moment) > limits.stallMs) {
         connection.cut('stalled', 'it has not read for too long')
-      } else if (!connection.paused && now - connection.lastSeen > connection.keepAliveMs * 1.5) {
+      } else if (!connection.paused && moment - connection.lastSeen > connection.keepAliveMs * 1.5) {
         connection.cut('keep-alive', 'nothing came within one and a half times its keep-alive') // [MQTT-3.1.2-24]
       }
     }
+    const time = now()
+    for (const connection of clients.values()) lookAtTimes(connection, time)
     sessions.sweep()
   }, sweepMs).unref()
+
+  /** Ends a connection whose credential was good until now, and has one looked at again whose time for that has come. */
+  function lookAtTimes(connection: BrokerConnection, time: number): void {
+    const { until, renewAt } = connection.speaker?.principal ?? {}
+    if (until !== undefined && until <= time) return connection.cut('expired', 'its credential was good until now')
+    if (renewAt !== undefined && renewAt <= time) void recheckOne(connection)
+  }
+
+  async function recheckOne(connection: BrokerConnection): Promise<void> {
+    // What is being asked may not know what has changed since: it is asked once more.
+    if (connection.renewal !== 'none') return void (connection.renewal = 'again')
+    do {
+      connection.renewal = 'asked'
+      try {
+        const complaint = await complainAboutStaying(connection, access())
+        if (complaint !== undefined) connection.cut('revoked', complaint)
+      } catch (error) {
+        // Identities that can't be asked now are no reason to throw anybody out.
+        log.warn({ clientId: connection.clientId, error: messageOf(error) }, 'it could not be said who may stay')
+      }
+    } while (isAgain(connection))
+    connection.renewal = 'none'
+  }
 
   async function close(deadlineMs = 10_000): Promise<void> {
     closing = true
     clearInterval(sweeper)
+    for (const connection of connections.keys()) connection.endedFor ??= 'stopping'
     const end = performance.now() + deadlineMs
     const left = (): number => Math.max(0, end - performance.now())
     const listening = server.listening ? new Promise((resolve) => server.close(resolve)) : Promise.resolve()
@@ -291,6 +358,8 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
 
   return {
     close,
+    handle,
+    distribute,
     async listen({ host, port }) {
       try {
         await listenOn(server, host, port)
@@ -305,14 +374,23 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       const address = server.address() as AddressInfo | null
       return address === null ? undefined : { host: address.address, port: address.port }
     },
-    async recheck() {
-      for (const connection of clients.values()) {
-        // Identities that can't be asked now are no reason to throw anybody out.
-        const stays = await mayStay(connection, access()).catch(() => true)
-        if (!stays) connection.cut('revoked', 'its credentials or its permission to connect are gone')
+    async recheck(concerns = () => true) {
+      const concerned = [...clients.values()].filter(
+        ({ speaker }) => speaker !== undefined && concerns(speaker.principal),
+      )
+      // Some at once: one whose authorizer is slow must not keep the others in.
+      const next = concerned.values()
+      const work = async (): Promise<void> => {
+        for (const connection of next) await recheckOne(connection)
       }
+      await Promise.all(Array.from({ length: rechecksAtOnce }, work))
     },
   }
+}
+
+/** While it was asked, somebody wanted it asked again. */
+function isAgain({ renewal, destroyed }: BrokerConnection): boolean {
+  return renewal === 'again' && !destroyed
 }
 
 function listenOn(server: Server, host: string, port: number): Promise<void> {

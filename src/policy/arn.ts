@@ -1,4 +1,4 @@
-import type { DataAction } from '../core/access.ts'
+import { type Action, resourceTypes } from './actions.ts'
 
 /** The region and account that stand in Sluice's own ARNs. They take part in every match, so a document names them or says `*`. */
 export interface Place {
@@ -29,18 +29,10 @@ export function thingArn(thing: string, place: Place = defaultPlace): string {
   return arn('thing', thing, place)
 }
 
-/** The ARN that an action of the data plane is asked about; `name` is a client id, a topic filter or a topic (aws-security §7.2). */
-export function resourceArn(action: DataAction, name: string, place: Place = defaultPlace): string {
-  switch (action) {
-    case 'iot:Connect':
-      return clientArn(name, place)
-    case 'iot:Subscribe':
-      return topicFilterArn(name, place)
-    case 'iot:Publish':
-    case 'iot:RetainPublish':
-    case 'iot:Receive':
-      return topicArn(name, place)
-  }
+/** What an action is asked about; `name` is a client id, a topic filter, a topic, a thing or a role alias (aws-security §7.2). */
+export function resourceArn(action: Action, name: string, place: Place = defaultPlace): string {
+  const type = resourceTypes[action]
+  return type === '*' ? '*' : arn(type, name, place)
 }
 
 function arn(type: string, name: string, { region, account }: Place): string {

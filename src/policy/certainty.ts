@@ -19,12 +19,24 @@ export function certain(holds: boolean): Certainty {
   return holds ? yes : no
 }
 
-/** The smallest of them: all must hold. `yes` for none. */
-export function every(list: readonly Certainty[]): Certainty {
-  return list.reduce((left, right) => (right < left ? right : left), yes)
+/** The smallest answer: all must hold. `yes` for none. */
+export function everyOf<Item>(items: readonly Item[], ask: (item: Item) => Certainty): Certainty {
+  let smallest: Certainty = yes
+  for (const item of items) {
+    const answer = ask(item)
+    if (answer === no) return no
+    if (answer < smallest) smallest = answer
+  }
+  return smallest
 }
 
-/** The largest of them: one must hold. `no` for none. */
-export function some(list: readonly Certainty[]): Certainty {
-  return list.reduce((left, right) => (right > left ? right : left), no)
+/** The largest answer: one must hold. `no` for none. */
+export function someOf<Item>(items: readonly Item[], ask: (item: Item) => Certainty): Certainty {
+  let largest: Certainty = no
+  for (const item of items) {
+    const answer = ask(item)
+    if (answer === yes) return yes
+    if (answer > largest) largest = answer
+  }
+  return largest
 }

@@ -57,8 +57,11 @@ export function findCertificateVariable(name: string): Variable | undefined {
     }
   }
   const index = Number(ending ?? 0)
-  const at = (certificate: unknown) => readValues(certificate, place).slice(index, index + 1)
-  return { name, text: (context) => at(context.certificate)[0], values: (context) => at(context.certificate) }
+  return {
+    name,
+    text: (context) => usable(valuesAt(context.certificate, place)[index]),
+    values: (context) => readValues(context.certificate, place).slice(index, index + 1),
+  }
 }
 
 /** Names of the certificate attribute variables that have a usable value. */
@@ -67,8 +70,13 @@ export function availableKeys(certificate: unknown): string[] {
 }
 
 function readValues(certificate: unknown, place: readonly string[]): (string | undefined)[] {
+  return valuesAt(certificate, place).map(usable)
+}
+
+function valuesAt(certificate: unknown, place: readonly string[]): readonly unknown[] {
   const values = place.reduce(fieldOf, certificate)
-  return Array.isArray(values) ? values.slice(0, itemsRead).map(usable) : []
+  if (!Array.isArray(values)) return []
+  return values.length > itemsRead ? values.slice(0, itemsRead) : values
 }
 
 /** A value as variables and conditions see it; undefined where AWS doesn't replace the variable with it. */

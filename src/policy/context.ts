@@ -1,3 +1,5 @@
+import type { CertificateFacts } from '../core/certificate.ts'
+
 /** What somebody wants to do. Sluice's doors build `resource` with `arn.ts`; the raw names are for people who read a request. */
 export interface PolicyRequest {
   /** `iot:Publish` and so on; case doesn't matter, as in IAM. */
@@ -46,16 +48,6 @@ export interface PolicyContext {
   /** The IAM role's documents of a Cognito identity (aws-security §6). */
   readonly rolePolicies?: readonly unknown[]
 }
-
-export interface CertificateFacts {
-  readonly certificateId?: string
-  readonly serialNumber?: string
-  readonly subject?: CertificateName
-  readonly issuer?: CertificateName
-}
-
-/** Attribute name → its values in the order of the certificate; `alternativeName` holds the kinds of alternative names. */
-export type CertificateName = Readonly<Record<string, readonly string[] | Readonly<Record<string, readonly string[]>>>>
 
 export interface PolicyDecision {
   readonly decision: 'allow' | 'deny'

@@ -10,6 +10,9 @@ export interface CompiledDocument {
 
 const version = '2012-10-17'
 
+/** AWS's limit for a document, without white space ("AWS IoT Core quotas"). Here it is a note, no refusal. */
+const charactersAtAws = 2048
+
 const compiled = new WeakMap<object, CompiledDocument>()
 
 /** Compiles a policy document once; it must not be changed afterwards. Never throws: what is wrong is in the report. */
@@ -36,6 +39,7 @@ function read(value: unknown): CompiledDocument {
     const what = missing ? 'Version is missing' : `Version is ${show(given)}`
     report.malformed(missing ? '' : 'Version', `${what}; it must be '${version}', in quotes`)
   }
+  noteSize(value, report)
   const content = fieldOf(value, 'Statement')
   if (content === undefined) {
     report.malformed('', 'Statement is missing')
@@ -47,4 +51,21 @@ function read(value: unknown): CompiledDocument {
     compileStatement(statement, `Statement.${index}`, report),
   )
   return { statements, report }
+}
+
+function noteSize(value: object, report: Report): void {
+  const size = charactersOf(value)
+  if (size > charactersAtAws) {
+    const message = `the document has ${size} characters without white space; AWS takes at most ${charactersAtAws}`
+    report.note('', message)
+  }
+}
+
+/** As JSON, without white space; 0 for a value that has no JSON. */
+function charactersOf(value: object): number {
+  try {
+    return JSON.stringify(value).replace(/\s/g, '').length
+  } catch {
+    return 0
+  }
 }

@@ -10,3 +10,11 @@ export function examinePolicyDocument(value: unknown): readonly Complaint[] {
   const { report } = compileDocument(value)
   return [...report.malformations, ...report.doubts]
 }
+
+/**
+ * What is good here and isn't at AWS, or means something else there: a document that is longer than AWS takes, a variable that no list
+ * of AWS's has, `$(*)` taken for an escape, a resource of a kind that none of its actions asks about. Nothing of it is an error.
+ */
+export function notesOnPolicyDocument(value: unknown): readonly Complaint[] {
+  return compileDocument(value).report.notes
+}

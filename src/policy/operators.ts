@@ -64,6 +64,12 @@ function parseBoolean(text: string): boolean | undefined {
   return lower === 'true' ? true : lower === 'false' ? false : undefined
 }
 
+/** Bytes, as hex: of a policy's base64, and of a key's text. */
+function parseBase64(text: string): string | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes.toString('hex') : undefined
+}
+
 const number = (holds: (given: number, wanted: number) => boolean): Prepare =>
   reading('a number', parseNumber, parseNumber, holds)
 
@@ -73,6 +79,12 @@ const date = (holds: (given: number, wanted: number) => boolean): Prepare =>
 const text = (value: string): string => value.toLowerCase()
 const sameText = reading('text', text, text, (given, wanted) => given === wanted)
 const sameBoolean = reading('true or false', parseBoolean, parseBoolean, (given, wanted) => given === wanted)
+const sameBytes = reading(
+  'base64',
+  parseBase64,
+  (given) => Buffer.from(given).toString('hex'),
+  (given, wanted) => given === wanted,
+)
 const inRange = reading(
   'an IP address or a range such as 192.0.2.0/24',
   parseAddressRange,
@@ -109,6 +121,7 @@ const operators: ReadonlyMap<string, Operator> = new Map([
   ['DateGreaterThan', holding(date(greater))],
   ['DateGreaterThanEquals', holding(date(atLeast))],
   ['Bool', holding(sameBoolean)],
+  ['BinaryEquals', holding(sameBytes)],
   ['IpAddress', holding(inRange)],
   ['NotIpAddress', failing(inRange)],
   ['ArnEquals', holding(arn)],

@@ -1,8 +1,8 @@
 import { nearest } from '../core/nearest.ts'
-import { actions } from './actions.ts'
+import { actions, resourceTypes } from './actions.ts'
 import { type ArnPattern, parseArnPattern } from './arn-pattern.ts'
 import { no } from './certainty.ts'
-import { compileConditions, type Condition } from './condition.ts'
+import { compileConditions, type Conditions } from './condition.ts'
 import { complainUnknown } from './unknown.ts'
 import type { Report } from './report.ts'
 import { parsePattern, type Template } from './template.ts'
@@ -14,7 +14,7 @@ export interface Statement {
   /** Whether it speaks about an action, given in lower case. */
   covers(action: string): boolean
   readonly resources: Resources
-  readonly condition: Condition | undefined
+  readonly conditions: Conditions | undefined
 }
 
 export interface Resources {
@@ -36,7 +36,7 @@ export function compileStatement(value: unknown, path: string, report: Report): 
   complainAboutFields(value, fields, 'statement', path, report)
   if (Object.hasOwn(value, 'Sid') && typeof value['Sid'] !== 'string')
     report.malformed(`${path}.Sid`, 'Sid must be text')
-  const condition = compileConditions(fieldOf(value, 'Condition'), `${path}.Condition`, report)
+  const conditions = compileConditions(fieldOf(value, 'Condition'), `${path}.Condition`, report)
   const covers = compileActions(value, path, report)
   const resources = compileResources(value, path, report)
   const effect = fieldOf(value, 'Effect')
@@ -49,7 +49,8 @@ export function compileStatement(value: unknown, path: string, report: Report): 
     )
     return undefined
   }
-  return { effect, covers, resources, condition }
+  noteUselessResources(covers, resources, path, report)
+  return { effect, covers, resources, conditions }
 }
 
 /** A field that we don't know may be a misspelt `Condition`: leaving it out would allow more than its author meant. */
@@ -80,6 +81,20 @@ function compileActions(value: Fields, path: string, report: Report): Statement[
     }
   }
   return (action) => covers(patterns, action) !== inverted
+}
+
+/** An AWS example grants iot:Subscribe on `topic/…`, which is about no subscription at all (aws-security §17.8). */
+function noteUselessResources(covers: Statement['covers'], resources: Resources, path: string, report: Report): void {
+  if (resources.inverted) return
+  const types = new Set<string>(
+    actions.filter((action) => covers(action.toLowerCase())).map((action) => resourceTypes[action]),
+  )
+  if (types.size === 0) return
+  for (const { tail } of resources.patterns) {
+    const type = /^(?<type>[a-z]+)\//.exec(tail.prefix)?.groups?.['type']
+    if (type === undefined || types.has(type)) continue
+    report.note(path, `none of its actions is about ${type}/…, but about ${[...types].join('/…, ')}/…`)
+  }
 }
 
 function covers(patterns: readonly Template[], action: string): boolean {

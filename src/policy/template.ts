@@ -3,14 +3,15 @@ import type { PolicyContext } from './context.ts'
 import { complainUnknown } from './unknown.ts'
 import type { Report } from './report.ts'
 import type { Variable } from './variable.ts'
-import { findVariable, variableNames } from './variables.ts'
+import { alias, findVariable, variableNames } from './variables.ts'
 
 /** Any one character. */
 const one = Symbol('?')
 /** Any characters, or none. */
-const many = Symbol('*')
+export const many = Symbol('*')
 
-type Token = string | typeof one | typeof many | Variable
+/** A piece of a template: plain text, a wildcard or a variable. Two texts are never neighbours, nor two stars. */
+export type Token = string | typeof one | typeof many | Variable
 
 /**
  * A text of a policy: plain characters, variables and, where they mean something, `*` and `?`. What a variable becomes is
@@ -18,12 +19,17 @@ type Token = string | typeof one | typeof many | Variable
  */
 export class Template {
   readonly tokens: readonly Token[]
-  /** The plain text it begins with. */
-  readonly #prefix: string
+  /** The plain text it begins with; empty where it begins with something else. */
+  readonly prefix: string
+  /** The plain text it ends with. Topics mostly differ near their end, so a look at it spares most walks over the tokens. */
+  readonly #suffix: string
 
   constructor(tokens: readonly Token[]) {
     this.tokens = joined(tokens)
-    this.#prefix = typeof this.tokens[0] === 'string' ? this.tokens[0] : ''
+    const [first] = this.tokens
+    const last = this.tokens.at(-1)
+    this.prefix = typeof first === 'string' ? first : ''
+    this.#suffix = typeof last === 'string' ? last : ''
   }
 
   /** The text itself, where there is nothing else in it. */
@@ -33,7 +39,16 @@ export class Template {
   }
 
   get hasVariables(): boolean {
-    return this.tokens.some((token) => typeof token === 'object')
+    return this.variables.length > 0
+  }
+
+  get variables(): readonly Variable[] {
+    return this.tokens.filter((token) => typeof token === 'object')
+  }
+
+  /** Names of its variables that have no value. */
+  missing(context: PolicyContext): readonly string[] {
+    return this.variables.filter((variable) => variable.text(context) === undefined).map(({ name }) => name)
   }
 
   /** Whether it is `*`. */
@@ -61,11 +76,12 @@ export class Template {
    * product of both lengths, whatever the pattern and the text are.
    */
   match(text: string, start: number, context: PolicyContext): Certainty {
-    if (!standsAt(text, this.#prefix, start)) return no
+    if (!standsAt(text, this.#suffix, text.length - this.#suffix.length)) return no
+    if (!standsAt(text, this.prefix, start)) return no
     const { tokens } = this
     let result: Certainty = yes
-    let index = this.#prefix === '' ? 0 : 1
-    let position = start + this.#prefix.length
+    let index = this.prefix === '' ? 0 : 1
+    let position = start + this.prefix.length
     /** The token after the last star, and where that star's part of the text ends. */
     let afterStar = -1
     let starEnd = 0
@@ -111,8 +127,8 @@ function after(token: string | typeof one | undefined, text: string, position: n
 }
 
 /** `text.startsWith(part, position)`, several times as fast: parts of topics mostly differ near their end. */
-function standsAt(text: string, part: string, position: number): boolean {
-  if (position + part.length > text.length) return false
+export function standsAt(text: string, part: string, position: number): boolean {
+  if (position < 0 || position + part.length > text.length) return false
   for (let index = part.length - 1; index >= 0; index -= 1) {
     if (text.charCodeAt(position + index) !== part.charCodeAt(index)) return false
   }
@@ -138,7 +154,8 @@ function joined(tokens: readonly Token[]): Token[] {
 
 /**
  * Reads a text of a policy. `${name}` is a variable; `${*}`, `${?}` and `${$}` are those characters themselves (IAM,
- * "Policy variables"); a `$` before anything but `{` is a `$`. A variable that doesn't exist never has a value.
+ * "Policy variables"); a `$` before anything but `{` is a `$`. A variable that doesn't exist never has a value. The form
+ * `$(*)` that AWS IoT's page prints is no escape (docs/decisions/0007).
  */
 export function parseTemplate(text: string, wildcards: boolean, path: string, report: Report): Template {
   const tokens: Token[] = []
@@ -153,6 +170,10 @@ export function parseTemplate(text: string, wildcards: boolean, path: string, re
       position = end + 1
       continue
     }
+    if (wildcards && /^\$\([*?$]\)/.test(text.slice(position, position + 4))) {
+      const escape = `\${${text.charAt(position + 2)}}`
+      report.note(path, `"${text.slice(position, position + 4)}" is no escape; for the plain character write ${escape}`)
+    }
     const character = text.charAt(position)
     tokens.push(wildcards && character === '*' ? many : wildcards && character === '?' ? one : character)
     position += 1
@@ -162,7 +183,9 @@ export function parseTemplate(text: string, wildcards: boolean, path: string, re
 
 function variableOf(name: string, path: string, report: Report): Token {
   if (name === '*' || name === '?' || name === '$') return name
+  report.uses(name)
   const variable = findVariable(name)
+  if (name === alias.name) report.note(path, `${alias.name} is in no list of AWS's; write ${alias.of}`)
   if (variable !== undefined) return variable
   report.doubtful(path, complainUnknown('variable', name, variableNames))
   return { name, text: () => undefined, values: () => [undefined] }

@@ -1,3 +1,4 @@
+import { plainAddress } from './address.ts'
 import { topicArn } from './arn.ts'
 import { availableKeys, certificateVariables, findCertificateVariable } from './certificate.ts'
 import type { PolicyContext } from './context.ts'
@@ -47,12 +48,43 @@ function instant({ currentTime }: PolicyContext): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date
 }
 
+/** The address as policies compare it, also by text: a dual-stack socket's `::ffff:192.0.2.1` must not pass a Deny of 192.0.2.1. */
+function sourceIp(context: PolicyContext): string | undefined {
+  const text = textOf(context.sourceIp)
+  return text === undefined ? undefined : plainAddress(text)
+}
+
+function cameByVpc({ sourceVpc, sourceVpce }: PolicyContext): boolean {
+  return textOf(sourceVpc) !== undefined || textOf(sourceVpce) !== undefined
+}
+
+/** There is a will, but without region and account nobody knows its ARN: that is a value that can't be used, not a missing key. */
+const lastWillTopic: Variable = {
+  name: 'iot:LastWillTopic',
+  text: (context) => lastWillTopic.values(context)[0],
+  values({ lastWillTopic, region, accountId }) {
+    const [topic, place, account] = [textOf(lastWillTopic), textOf(region), textOf(accountId)]
+    if (topic === undefined) return []
+    return [place === undefined || account === undefined ? undefined : topicArn(topic, { region: place, account })]
+  },
+}
+
+function identityId({ principal }: PolicyContext): string | undefined {
+  const identity = textOf(fieldOf(principal, 'identityId'))
+  return textOf(fieldOf(principal, 'type'))?.startsWith('cognito-') === true && identity !== '' ? identity : undefined
+}
+
+/** A name that three examples of AWS use and no list of variables has (aws-security §17.5). */
+export const alias = { name: 'iot:Thing.ThingName', of: 'iot:Connection.Thing.ThingName' } as const
+
+/** Variables whose value changes by itself while everything else stays. */
+export const timeVariables: readonly string[] = ['aws:CurrentTime', 'aws:EpochTime']
+
 const fixed: readonly Variable[] = [
   single('iot:ClientId', clientId),
   single('iot:DomainName', (context) => textOf(context.domainName)),
   single('iot:Connection.Thing.ThingName', thingName),
-  // An alias that three examples of AWS use and no list names (aws-security §17.5).
-  single('iot:Thing.ThingName', thingName),
+  single(alias.name, thingName),
   single('iot:Connection.Thing.ThingTypeName', (context) => ifThing(context, context.thingType)),
   single('iot:Connection.Thing.IsAttached', (context) => String(thingName(context) !== undefined)),
   single('iot:CertificateId', (context) => textOf(fieldOf(context.certificate, 'certificateId'))),
@@ -61,23 +93,17 @@ const fixed: readonly Variable[] = [
   several('iot:ConnectAttributes', ({ connectAttributes }) =>
     Array.isArray(connectAttributes) ? connectAttributes.map(textOf) : [],
   ),
-  single('iot:LastWillTopic', ({ lastWillTopic, region, accountId }) =>
-    textOf(lastWillTopic) === undefined
-      ? undefined
-      : topicArn(textOf(lastWillTopic) ?? '', { region: textOf(region) ?? '', account: textOf(accountId) ?? '' }),
-  ),
-  single('aws:SourceIp', (context) => textOf(context.sourceIp)),
+  lastWillTopic,
+  single('aws:SourceIp', sourceIp),
   single('aws:SourceVpc', (context) => textOf(context.sourceVpc)),
   single('aws:SourceVpce', (context) => textOf(context.sourceVpce)),
-  single('aws:VpcSourceIp', (context) =>
-    textOf(context.sourceVpce) === undefined ? undefined : textOf(context.sourceIp),
-  ),
+  single('aws:VpcSourceIp', (context) => (cameByVpc(context) ? sourceIp(context) : undefined)),
   single('aws:CurrentTime', (context) => instant(context)?.toISOString()),
   single('aws:EpochTime', (context) => {
     const now = instant(context)
     return now && String(Math.floor(now.getTime() / 1000))
   }),
-  single('cognito-identity.amazonaws.com:sub', ({ principal }) => textOf(fieldOf(principal, 'identityId'))),
+  single('cognito-identity.amazonaws.com:sub', identityId),
 ]
 
 const byName: ReadonlyMap<string, Variable> = new Map(fixed.map((variable) => [variable.name, variable]))

@@ -83,7 +83,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     kind: 'redis',
     durability,
     describe: `Redis at ${address.label}: an acknowledged message ${promises[durability]}`,
-    store: createRedisStore(link),
+    store: createRedisStore(link, replicated),
     workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
     attempt: (operation) => link.attempt(operation),
     encode: (data) => data,
@@ -107,10 +107,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
           throw new QueueAwayError(`Redis: ${messageOf(error)}`, false, { cause: error })
         throw error
       }
-      // On the connection that added: it waits for what was written here.
-      if (durability !== 'replicated') return
-      if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0)
-        throw new QueueAwayError('no replica of Redis took it in time', true)
+      await replicated()
     },
 
     async waiting(queue, start, count) {
@@ -157,6 +154,13 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     async close() {
       link.close()
     },
+  }
+
+  /** On the connection that wrote: it waits for what was written there. */
+  async function replicated(): Promise<void> {
+    if (durability !== 'replicated') return
+    if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0)
+      throw new QueueAwayError('no replica of Redis took it in time', true)
   }
 
   async function openQueue({ name, prefix }: BullName): Promise<Queue> {

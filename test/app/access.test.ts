@@ -3,8 +3,9 @@ import { describe, test } from 'node:test'
 import { createAccess } from '../../src/app/access.ts'
 import type { Speaker } from '../../src/core/access.ts'
 import type { Directory, NamedPolicy } from '../../src/core/directory.ts'
-import { silent } from '../../src/core/log.ts'
 import { uncounted } from '../../src/core/metrics.ts'
+import { createRegistry } from '../../src/identity/registry.ts'
+import { authContext } from '../support/auth-context.ts'
 
 const position = { file: 'identity/all.yaml', line: 7, column: 3 }
 const policy = (name: string, ...statements: readonly object[]): [string, NamedPolicy] => [
@@ -31,10 +32,12 @@ const directory: Directory = {
   groups: new Map([['field', { name: 'field', policies: ['secretless'] }]]),
   things: new Map([['d-1', { name: 'd-1', attributes: {}, groups: ['field'], policies: ['own'] }]]),
   principals: new Map([
-    ['d-1', { name: 'd-1', thing: 'd-1', policies: ['own'], position }],
-    ['admin', { name: 'admin', policies: ['everything'], position }],
-    ['nobody', { name: 'nobody', policies: [], position }],
+    ['d-1', { name: 'd-1', thing: 'd-1', policies: ['own'], proofs: {}, position }],
+    ['admin', { name: 'admin', policies: ['everything'], proofs: {}, position }],
+    ['nobody', { name: 'nobody', policies: [], proofs: {}, position }],
   ]),
+  sections: new Map(),
+  files: [],
 }
 const access = createAccess({
   directory,
@@ -43,7 +46,8 @@ const access = createAccess({
     { principal: 'bridge:narrow', topics: ['devices/#'], policies: ['secretless'] },
   ],
   arn: { region: 'local', account: '000000000000' },
-  log: silent,
+  auth: authContext(createRegistry(directory)),
+  recordsVersion: () => 0,
   metrics: uncounted,
 })
 const speaker = (name: string, protocol: Speaker['protocol'] = 'http', clientId?: string): Speaker => ({
@@ -57,10 +61,12 @@ describe('access', () => {
     deepEqual(access.decide(speaker('nobody'), 'iot:Publish', 'devices/d-1/x'), {
       allow: false,
       because: 'no policy is attached',
+      by: 'none',
     })
     deepEqual(access.decide(speaker('stranger'), 'iot:Publish', 'x'), {
       allow: false,
       because: 'no policy is attached',
+      by: 'none',
     })
   })
 

@@ -135,7 +135,7 @@ test('check of fine files says how much there is; a reader that leaves early is 
   const fine = await command(context, folder, ['check'])
   deepEqual(fine, { code: 0, stdout: 'fine: 1 rule, 1 worker, 0 principals, 0 policies\n', stderr: '' })
   const json = await command(context, folder, ['check', '--json'])
-  deepEqual([json.code, JSON.parse(json.stdout)], [0, { problems: [], orphans: [] }])
+  deepEqual([json.code, JSON.parse(json.stdout)], [0, { problems: [], notes: [], orphans: [] }])
 })
 
 test('a configuration file elsewhere: its paths start from its folder, problems are shown from here', async (context) => {

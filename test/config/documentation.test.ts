@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { groupSchema, identityFileSchema, principalSchema, thingSchema } from '../../src/config/identity-schema.ts'
+import { authMethods } from '../../src/identity/index.ts'
 import { ruleSchema } from '../../src/config/rule-schema.ts'
 import { sluiceSchema } from '../../src/config/sluice-schema.ts'
 import { workerSchema } from '../../src/config/worker-schema.ts'
@@ -37,10 +38,12 @@ const cases: readonly [string, z.core.$ZodType, string][] = [
   ['bridges', inner(shape.bridges), '### bridges'],
   ['rules', ruleSchema(sluiceSchema.parse({}).limits), '## rules/'],
   ['workers', workerSchema, '## workers/'],
-  ['identity', identityFileSchema, '## identity/'],
+  ['listen', inner(shape.listen), '## sluice.yaml'],
+  ['tls', inner(shape.tls), '### tls'],
+  ['identity', identityFileSchema(authMethods), '## identity/'],
   ['things', thingSchema, '## identity/'],
   ['groups', groupSchema, '## identity/'],
-  ['principals', principalSchema, '## identity/'],
+  ['principals', principalSchema(authMethods), '## identity/'],
 ]
 for (const [name, schema, heading] of cases) {
   test(`every key of ${name} is in docs/configuration.md`, () => deepEqual(undocumented(schema, chapter(heading)), []))

@@ -120,7 +120,7 @@ describe('loadConfig', () => {
       groups: ['field'],
       policies: [],
     })
-    equal(directory.principals.get('d-1')?.token?.sha256, 'ab'.repeat(32))
+    deepEqual(directory.principals.get('d-1')?.proofs, { token: { sha256: 'ab'.repeat(32) } })
     deepEqual(directory.principals.get('constructor')?.actsFor, ['*'])
     equal(directory.principals.get('toString'), undefined)
     const policy = directory.policies.get('telemetry')

@@ -3,14 +3,18 @@ import { inspect } from 'node:util'
 import { describe, it } from 'node:test'
 import type { Presented } from '../../src/core/access.ts'
 import type { Facts, Log } from '../../src/core/log.ts'
-import { createAuthenticate } from '../../src/identity/authenticate.ts'
-import type { AuthMethod } from '../../src/identity/method.ts'
+import { createAuthentication } from '../../src/identity/authenticate.ts'
+import type { IdentityPart } from '../../src/core/identity-part.ts'
+import type { AuthMethod, AuthMethodContext } from '../../src/identity/method.ts'
 import type { Registry } from '../../src/identity/registry.ts'
+import { authContext } from '../support/auth-context.ts'
 
 /** What an auth method's own test brings along. */
 export interface AuthMethodSubject {
   readonly method: AuthMethod
   readonly registry: Registry
+  /** What the method is opened with, beside the registry; a store in memory by default. */
+  readonly context?: Partial<AuthMethodContext>
   /** Shown and right, with the principal that it proves. */
   readonly valid: readonly { readonly presented: Presented; readonly principal: string }[]
   /** Shown and wrong: must hold an unknown principal and a wrong proof of a known one, by title. */
@@ -19,13 +23,15 @@ export interface AuthMethodSubject {
   readonly absent: Readonly<Record<string, Presented>>
   /** Texts out of `valid` and `wrong` that are secret. */
   readonly secrets: readonly string[]
+  /** The part whose schema `proofs` are for; the principal's proof by default. */
+  readonly part?: IdentityPart
   /** Proofs that the schema takes and does not take. */
   readonly proofs: { readonly good: readonly unknown[]; readonly bad: readonly unknown[] }
 }
 
 /** What every auth method owes; called by the test of each. */
 export function authMethodConformance(subject: AuthMethodSubject): void {
-  const { method, registry, valid, wrong, absent } = subject
+  const { method, registry, valid, wrong, absent, context } = subject
 
   describe(`auth method ${method.type}: conformance`, () => {
     it('proves the principal that was shown, and says by which method', async () => {
@@ -35,7 +41,8 @@ export function authMethodConformance(subject: AuthMethodSubject): void {
         if (verdict.kind !== 'principal') continue
         assert.equal(verdict.principal.name, principal)
         assert.equal(verdict.principal.method, method.type)
-        assert.equal(verdict.principal.thing, registry.principal(principal)?.thing)
+        const entry = registry.principal(principal)
+        if (entry !== undefined) assert.equal(verdict.principal.thing, entry.thing)
       }
     })
 
@@ -48,8 +55,8 @@ export function authMethodConformance(subject: AuthMethodSubject): void {
     for (const [title, presented] of Object.entries(wrong)) {
       it(`refuses ${title}, and asks no later method`, async () => {
         const { log } = recorder()
-        const ask = createAuthenticate([method, everybody], { registry, log })
-        assert.equal((await ask(presented)).kind, 'refused')
+        const { authenticate } = createAuthentication([method, everybody], authContext(registry, { ...context, log }))
+        assert.equal((await authenticate(presented)).kind, 'refused')
       })
     }
 
@@ -82,14 +89,16 @@ export function authMethodConformance(subject: AuthMethodSubject): void {
     })
 
     it('has a schema that takes its proofs and no others', () => {
-      for (const good of subject.proofs.good) assert.ok(method.proof.safeParse(good).success, inspect(good))
-      for (const bad of subject.proofs.bad) assert.ok(!method.proof.safeParse(bad).success, inspect(bad))
+      const part = subject.part ?? method.proof
+      assert.ok(part !== undefined)
+      for (const good of subject.proofs.good) assert.ok(part.schema.safeParse(good).success, inspect(good))
+      for (const bad of subject.proofs.bad) assert.ok(!part.schema.safeParse(bad).success, inspect(bad))
     })
   })
 
   function open() {
     const { log, lines } = recorder()
-    return { authenticate: method.open({ registry, log }), lines }
+    return { authenticate: method.open(authContext(registry, { ...context, log })).authenticate, lines }
   }
 }
 
@@ -97,8 +106,10 @@ export function authMethodConformance(subject: AuthMethodSubject): void {
 const everybody = {
   type: 'everybody',
   summary: 'Lets anybody in.',
-  open: () => async () => ({ kind: 'principal', principal: { name: 'anybody', method: 'everybody' } }),
-} as unknown as AuthMethod
+  open: () => ({
+    authenticate: async () => ({ kind: 'principal', principal: { name: 'anybody', method: 'everybody' } }),
+  }),
+} as const satisfies AuthMethod
 
 function recorder(): { log: Log; lines: (readonly [string, Facts])[] } {
   const lines: (readonly [string, Facts])[] = []

@@ -352,6 +352,63 @@ export function testQueues(suite: QueueSuite): void {
       await until('it ended by itself', () => store.lease(key, 'me', 60_000))
     })
 
+    test('a table keeps records, and says what has changed since a version', async () => {
+      const table = queues.store.table('a table: \0 * {x}')
+      assert.deepEqual(await table.since(0), [])
+      const odd = 'a key: \0 . * {x} é'
+      assert.equal(await table.put(odd, { list: [1, 'two\0'] }), 1)
+      assert.equal(await table.put('constructor', 0), 2)
+      assert.equal(await table.put('c', null), 3)
+      assert.equal(await table.put(odd, { list: [] }), 4)
+      assert.deepEqual(await table.since(0), [
+        { key: 'constructor', version: 2, value: 0 },
+        { key: 'c', version: 3, value: null },
+        { key: odd, version: 4, value: { list: [] } },
+      ])
+      assert.deepEqual(await table.since(0, 1), [{ key: 'constructor', version: 2, value: 0 }])
+      assert.deepEqual(await table.since(3), [{ key: odd, version: 4, value: { list: [] } }])
+      assert.deepEqual(await table.since(4), [])
+      assert.deepEqual(await queues.store.table('another table').since(0), [])
+    })
+
+    test('a record that is taken away leaves a trace, and may be written again as if it had never been there', async () => {
+      const table = queues.store.table('traces')
+      assert.equal(await table.put('a', 'x'), 1)
+      assert.equal(await table.put('a', undefined, 1), 2)
+      assert.deepEqual(await table.since(1), [{ key: 'a', version: 2, value: undefined }])
+      assert.equal(await table.put('a', 'y', 2), undefined)
+      assert.equal(await table.put('a', 'y', 0), 3)
+      assert.equal(await table.put('never there', undefined), 4)
+      assert.deepEqual(await table.since(2), [
+        { key: 'a', version: 3, value: 'y' },
+        { key: 'never there', version: 4, value: undefined },
+      ])
+    })
+
+    test('a record is written only if it has the wanted version, and of several at once one is faster', async () => {
+      const table = queues.store.table('contended')
+      assert.equal(await table.put('a', 'x', 1), undefined)
+      assert.deepEqual(await table.since(0), [])
+      const race = async (ifVersion: number) => {
+        const puts = Array.from({ length: 8 }, (_, index) => table.put('a', index, ifVersion))
+        return (await Promise.all(puts)).filter((version) => version !== undefined)
+      }
+      assert.deepEqual(await race(0), [1])
+      assert.deepEqual(await race(0), [])
+      assert.deepEqual(await race(1), [2])
+      assert.deepEqual(await race(1), [])
+      const others = await Promise.all(Array.from({ length: 20 }, (_, index) => table.put(`k${index}`, index)))
+      assert.deepEqual(
+        others.toSorted((a = 0, b = 0) => a - b),
+        Array.from({ length: 20 }, (_, index) => index + 3),
+      )
+      const seen = await table.since(0)
+      assert.deepEqual(
+        seen.map(({ version }) => version),
+        Array.from({ length: 21 }, (_, index) => index + 2),
+      )
+    })
+
     test('ping answers', () => queues.ping())
 
     /** As often as asked another process takes what is in the queue, and is killed with it in hand; gives what each said. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test, type TestContext } from 'node:test'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
+import { DoorClients } from '../support/door-clients.ts'
 import { listening, run } from '../support/process.ts'
 import { ready, sluice, writeFiles } from '../support/sluice.ts'
 
@@ -19,12 +20,16 @@ async function freshFolder(context: TestContext) {
       filter: (source) => !source.endsWith('try-out.yaml'),
     })
   }
-  const [http, mqtt] = [await freePort(), await freePort()]
+  const ports = { http: await freePort(), mqtt: await freePort(), https: await freePort(), mqtts: await freePort() }
   const text = await readFile(join(root, 'sluice.yaml'), 'utf8')
   const config = await writeFiles(folder, {
-    'sluice.yaml': text.replace('8080', String(http)).replace('1883', String(mqtt)),
+    'sluice.yaml': text
+      .replace('8080', String(ports.http))
+      .replace('1883', String(ports.mqtt))
+      .replace('8443', String(ports.https))
+      .replace('8883', String(ports.mqtts)),
   })
-  return { folder, config, http, mqtt }
+  return { folder, config, ports, ...ports }
 }
 
 test('the first start makes an identity, and what it publishes comes out of the workers', async (context) => {
@@ -64,6 +69,36 @@ test('the first start makes an identity, and what it publishes comes out of the 
   await ready(again)
   equal((await readFile(tokenFile, 'utf8')).trim(), token, 'the identity of the first run stays')
   equal(await again.stop(), 0)
+})
+
+test('it is TLS and mutual TLS from the first minute', async (context) => {
+  const { folder, config, ports } = await freshFolder(context)
+  const running = sluice(context, config, ['start'], { cwd: folder })
+  await ready(running)
+  const text = (name: string) => readFile(join(folder, 'data/pki', name), 'utf8')
+  for (const key of ['ca.key', 'server-ec.key', 'server-rsa.key', 'devices/demo.key'])
+    equal((await stat(join(folder, 'data/pki', key))).mode & 0o777, 0o600, key)
+  const clients = new DoorClients(context, ports, await text('ca.pem'))
+  const demo = { certificate: { pem: await text('devices/demo.pem'), key: await text('devices/demo.key') } }
+  equal(await clients.post('https', demo, '/topics/a/b'), 200)
+  equal((await clients.connect('mqtts', demo)).result, 'in')
+  equal((await clients.connect('wss', demo)).result, 'in')
+  equal(await clients.post('https', {}, '/topics/a/b'), 401)
+  equal((await clients.connect('mqtts', {})).result, 'code 4')
+
+  const revoked = sluice(context, config, ['pki', 'revoke', 'demo'], { cwd: folder })
+  equal(await revoked.ended(), 0, revoked.output())
+  await until('it is refused', async () => (await clients.post('https', demo, '/topics/a/b')) === 401, 5_000)
+  // Its token on loopback is another credential of the same identity.
+  const published = sluice(
+    context,
+    config,
+    ['publish', '--token-file', 'data/try-out.token', '--wait', '0', 'a/b', 'x'],
+    {
+      cwd: folder,
+    },
+  )
+  equal(await published.ended(), 0, published.output())
 })
 
 test('with the broker’s port taken it starts without the broker and says how to bridge what is there', async (context) => {

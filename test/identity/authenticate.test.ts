@@ -1,43 +1,59 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Verdict } from '../../src/core/access.ts'
-import { silent } from '../../src/core/log.ts'
-import { createAuthenticate } from '../../src/identity/authenticate.ts'
+import { createAuthentication } from '../../src/identity/authenticate.ts'
 import { authMethods } from '../../src/identity/index.ts'
 import type { AuthMethod } from '../../src/identity/method.ts'
 import { createRegistry } from '../../src/identity/registry.ts'
+import { authContext } from '../support/auth-context.ts'
 import { directoryOf } from '../support/directory.ts'
 
-const context = { registry: createRegistry(directoryOf({})), log: silent }
+const context = authContext(createRegistry(directoryOf({})))
 const shown = { protocol: 'http', bearer: 'x' } as const
 const someone: Verdict = { kind: 'principal', principal: { name: 'someone', method: 'test' } }
 
 describe('authenticate', () => {
   it('asks in order and goes on while there is nothing for a method', async () => {
     const asked: string[] = []
-    const ask = createAuthenticate(
+    const ask = createAuthentication(
       [
         method('a', () => (asked.push('a'), { kind: 'absent' })),
         method('b', () => (asked.push('b'), someone)),
         method('c', () => (asked.push('c'), { kind: 'refused', reason: 'never asked' })),
       ],
       context,
-    )
+    ).authenticate
     assert.deepEqual(await ask(shown), someone)
     assert.deepEqual(asked, ['a', 'b'])
   })
 
   it('says "absent" when nothing was shown to any', async () => {
-    assert.deepEqual(await createAuthenticate(authMethods, context)({ protocol: 'mqtt' }), { kind: 'absent' })
-    assert.deepEqual(await createAuthenticate([], context)(shown), { kind: 'absent' })
+    const { authenticate } = createAuthentication(authMethods, context)
+    assert.deepEqual(await authenticate({ protocol: 'mqtt' }), { kind: 'absent' })
+  })
+
+  it('refuses what was shown and no method knows', async () => {
+    assert.equal((await createAuthentication([], context).authenticate(shown)).kind, 'refused')
   })
 
   it('refuses when a method throws, without the text of the error', async () => {
     const broken = method('broken', () => {
       throw new Error('secret detail')
     })
-    const verdict = await createAuthenticate([broken, method('b', () => someone)], context)(shown)
+    const verdict = await createAuthentication([broken, method('b', () => someone)], context).authenticate(shown)
     assert.deepEqual(verdict, { kind: 'refused', reason: 'the proof could not be checked' })
+  })
+
+  it('asks the method that let somebody in whether they may stay, and no other', async () => {
+    const renewing: AuthMethod = {
+      type: 'b',
+      summary: '',
+      open: () => ({ authenticate: async () => ({ kind: 'absent' }), renew: async () => someone }),
+    }
+    const { renew } = createAuthentication([method('a', () => ({ kind: 'refused', reason: 'a' })), renewing], context)
+    assert.deepEqual(await renew(shown, { name: 'x', method: 'b' }), someone)
+    assert.deepEqual(await renew(shown, { name: 'x', method: 'a' }), { kind: 'refused', reason: 'a' })
+    assert.equal((await renew(shown, { name: 'x', method: 'gone' })).kind, 'refused')
   })
 
   it('has methods of different types', () => {
@@ -47,5 +63,5 @@ describe('authenticate', () => {
 })
 
 function method(type: string, answer: () => Verdict): AuthMethod {
-  return { type, summary: '', open: () => async () => answer() } as unknown as AuthMethod
+  return { type, summary: '', open: () => ({ authenticate: async () => answer() }) }
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { parse } from 'yaml'
-import { silent } from '../../src/core/log.ts'
 import { createIdentity } from '../../src/identity/new-identity.ts'
 import { createRegistry } from '../../src/identity/registry.ts'
 import { token } from '../../src/identity/token.ts'
+import { authContext } from '../support/auth-context.ts'
 import { directoryOf } from '../support/directory.ts'
 
 describe('createIdentity', () => {
@@ -19,9 +19,9 @@ describe('createIdentity', () => {
       token: { sha256: createHash('sha256').update(made.token).digest('hex') },
     })
     assert.ok(!made.yaml.includes(made.token))
-    assert.equal(token.proof.safeParse(entry.token).success, true)
-    const registry = createRegistry(directoryOf({ principals: [{ name: 'd-17', token: entry.token }] }))
-    const verdict = await token.open({ registry, log: silent })({ protocol: 'http', bearer: made.token })
+    assert.equal(token.proof.schema.safeParse(entry.token).success, true)
+    const registry = createRegistry(directoryOf({ principals: [{ name: 'd-17', proofs: { token: entry.token } }] }))
+    const verdict = await token.open(authContext(registry)).authenticate({ protocol: 'http', bearer: made.token })
     assert.equal(verdict.kind, 'principal')
   })
 

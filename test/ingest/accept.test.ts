@@ -13,9 +13,10 @@ import { countedMetrics } from '../support/doors.ts'
 // The collaborators are plain functions here, because what is tested is the order and the meaning of their answers; the real
 // ones meet in test/end-to-end.
 
-const no: Decision = { allow: false, because: 'no statement allows it' }
+const no: Decision = { allow: false, because: 'no statement allows it', by: 'none' }
 const access: Access = {
   authenticate: async () => ({ kind: 'absent' }),
+  renew: async () => ({ kind: 'absent' }),
   decide: (_speaker, action, name) =>
     name.startsWith('closed') || (action === 'iot:RetainPublish' && name.startsWith('fleeting')) ? no : { allow: true },
   decideForThing: (thing) => (thing === 'mute' ? no : { allow: true }),

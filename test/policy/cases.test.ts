@@ -2,6 +2,7 @@ import { deepEqual, equal } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { compilePolicies } from '../../src/policy/compile.ts'
 import type { PolicyContext, PolicyDecision, PolicyRequest } from '../../src/policy/context.ts'
 import { evaluatePolicies } from '../../src/policy/evaluate.ts'
 
@@ -70,6 +71,36 @@ test('decisions', async (t) => {
       equal(result.decision, expect)
       if (explicit !== undefined) equal(result.explicit, explicit)
       if (statement !== undefined) deepEqual(result.statement, statement)
+    })
+  }
+})
+
+interface LanguageCases {
+  readonly cases: readonly LanguageCase[]
+}
+
+interface LanguageCase {
+  readonly id: string
+  readonly statements: readonly unknown[]
+  readonly role?: readonly unknown[]
+  readonly context?: PolicyContext
+  readonly request?: Partial<PolicyRequest>
+  readonly malformed?: true
+  readonly ask: readonly (readonly [answer: string, action: string, resource: string, changed?: PolicyContext])[]
+}
+
+test('the language', async (t) => {
+  for (const { id, statements, role, ask, malformed, ...rest } of (read('language.yaml') as LanguageCases).cases) {
+    await t.test(id, () => {
+      const policies = compilePolicies([{ Version, Statement: statements }])
+      equal(policies.malformed.length > 0, malformed === true, JSON.stringify(policies.malformed))
+      const rolePolicies = role && { rolePolicies: [{ Version, Statement: role }] }
+      for (const [answer, action, name, changed] of ask) {
+        const resource = name.startsWith('=') ? name.slice(1) : `arn:aws:iot:r:1:${name}`
+        const context = { ...base, ...rest.context, ...rolePolicies, ...changed }
+        const { decision, explicit } = policies.decide({ ...rest.request, action, resource }, context)
+        equal(explicit ? `${decision}!` : decision, answer, `${action} ${name} ${JSON.stringify(changed)}`)
+      }
     })
   }
 })

@@ -2,7 +2,7 @@ import { deepEqual, equal, match } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { parse } from 'yaml'
-import { examinePolicyDocument } from '../../src/policy/examine.ts'
+import { examinePolicyDocument, notesOnPolicyDocument } from '../../src/policy/examine.ts'
 import { evaluatePolicies } from '../../src/policy/evaluate.ts'
 
 const good = { Effect: 'Allow', Action: 'iot:Publish', Resource: 'arn:aws:iot:*:*:topic/a' }
@@ -105,6 +105,9 @@ const problems: readonly (readonly [name: string, statement: unknown, expected: 
     /"yes" is not true or false$/,
   ],
   ['null', { ...good, Condition: { Null: { 'iot:ClientId': 'yes' } } }, /"yes" is not true or false$/],
+  ['empty operator', { ...good, Condition: { StringEquals: {} } }, /StringEquals is empty: it asks for nothing$/],
+  ['year', { ...good, Condition: { DateLessThan: { 'aws:CurrentTime': 2030 } } }, /"2030" is not a date; write/],
+  ['base64', { ...good, Condition: { BinaryEquals: { 'iot:ClientId': 'a' } } }, /"a" is not base64$/],
   ['arn', { ...good, Condition: { ArnEquals: { 'iot:LastWillTopic': 'x' } } }, /"x" is not an ARN/],
 ]
 
@@ -154,4 +157,43 @@ test('names that a prototype has are unknown like any other', () => {
     Statement: { Effect: 'Allow', Action: '*', Resource: '*' },
   })
   equal(evaluatePolicies([inherited], request, {}).decision, 'deny')
+})
+
+test('what AWS would not take or would read otherwise is noted, and is no problem', () => {
+  const notes = (statement: unknown) => {
+    const document = { Version: '2012-10-17', Statement: [statement] }
+    deepEqual(complaints(document), [])
+    return notesOnPolicyDocument(document).map(({ path, message }) => `${path}: ${message}`)
+  }
+  deepEqual(notes(good), [])
+  deepEqual(notes({ ...good, Resource: 'arn:aws:iot:*:*:topic/$(*)/$x' }), [
+    'Statement.0.Resource: "$(*)" is no escape; for the plain character write ${*}',
+  ])
+  const alias = "iot:Thing.ThingName is in no list of AWS's; write iot:Connection.Thing.ThingName"
+  deepEqual(notes({ ...good, Resource: 'arn:aws:iot:*:*:topic/${iot:Thing.ThingName}' }), [
+    `Statement.0.Resource: ${alias}`,
+  ])
+  deepEqual(notes({ ...good, Condition: { StringEquals: { 'iot:thing.thingname': 'x' } } }), [
+    `Statement.0.Condition.StringEquals.iot:thing.thingname: ${alias}`,
+  ])
+  deepEqual(notes({ ...good, Action: 'iot:Subscribe' }), [
+    'Statement.0: none of its actions is about topic/…, but about topicfilter/…',
+  ])
+  deepEqual(notes({ ...good, Action: ['iot:Subscribe', 'iot:*'] }), [])
+  deepEqual(notes({ ...good, Resource: 'arn:aws:iot:*:*:t*' }), [])
+})
+
+test('white space does not count for the size of a document', () => {
+  const of = (topic: string) => ({
+    Version: '2012-10-17',
+    Statement: { ...good, Resource: `arn:aws:iot:*:*:topic/${topic}` },
+  })
+  const rest = JSON.stringify(of('')).length
+  deepEqual(notesOnPolicyDocument(of(`${'x'.repeat(2048 - rest)}${' '.repeat(500)}`)), [])
+  deepEqual(notesOnPolicyDocument(of('x'.repeat(2049 - rest))), [
+    { path: '', message: 'the document has 2049 characters without white space; AWS takes at most 2048' },
+  ])
+  const circle: Record<string, unknown> = of('a')
+  circle['Id'] = circle
+  deepEqual(notesOnPolicyDocument(circle), [])
 })

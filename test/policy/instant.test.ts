@@ -13,6 +13,7 @@ test('reads nothing else', () => {
   for (const text of [
     '',
     'now',
+    '2026',
     '2026-02-30',
     '2026-13-01',
     '2026-01-31T12:00:00',

@@ -110,6 +110,10 @@ test('ingest and a worker do all they must do under the ACL of deploy/, and Redi
   await ingest.store.delete('key')
   assert.equal(await ingest.store.lease('key', 'me', 1_000), true)
   await ingest.store.release('key', 'me')
+  const table = ingest.store.table('identity')
+  assert.equal(await table.put('a', 1, 0), 1)
+  assert.equal(await table.put('a', undefined), 2)
+  assert.deepEqual(await table.since(0), [{ key: 'a', version: 2, value: undefined }])
   await Promise.all([ingest.ping(), worker.ping()])
 
   const denials = (await admin.call('ACL', 'LOG', '20')) as unknown[]
@@ -133,6 +137,8 @@ test('a worker reaches nothing but its own work and failures', async (t) => {
   await assert.rejects(worker.get({ owner: 'archive', part: 'dead' }, 'a1'), refused)
   await assert.rejects(worker.store.get('key'), refused)
   await assert.rejects(worker.store.lease('key', 'archive', 1_000), refused)
+  await assert.rejects(worker.store.table('identity').put('a', 1), refused)
+  await assert.rejects(worker.store.table('identity').since(0), refused)
   await assert.rejects(worker.owners(), refused)
 
   const client = raw('archive')

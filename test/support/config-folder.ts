@@ -6,6 +6,7 @@ import { defineCredential } from '../../src/core/credential.ts'
 import { filePath } from '../../src/core/file-path.ts'
 import { defineForwarder } from '../../src/core/forwarder.ts'
 import { Redactor } from '../../src/core/redactor.ts'
+import { authMethods } from '../../src/identity/index.ts'
 import { createResolver } from '../../src/secrets/resolver.ts'
 import { type Scope, temporaryFolder } from './cleanup.ts'
 
@@ -79,6 +80,7 @@ export function loadFolder(folder: string, options: LoadTestOptions = {}): Promi
     cwd: folder,
     forwarders,
     credentials,
+    authMethods,
     resolverFor: (owner) => createResolver({ owner, redactor, env }),
     ...rest,
   })

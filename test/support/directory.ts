@@ -8,14 +8,23 @@ export function directoryOf(parts: {
   readonly groups?: readonly (Partial<ThingGroup> & Pick<ThingGroup, 'name'>)[]
   readonly principals?: readonly (Partial<PrincipalEntry> & Pick<PrincipalEntry, 'name'>)[]
   readonly policies?: readonly string[]
+  /** Entries of sections, as their schemas give them. */
+  readonly sections?: Readonly<Record<string, readonly { readonly name: string }[]>>
 }): Directory {
-  const { things = [], groups = [], principals = [], policies = [] } = parts
+  const { things = [], groups = [], principals = [], policies = [], sections = {} } = parts
   const named = policies.map((name): NamedPolicy => ({ name, document: { Statement: [] }, position }))
   return {
     things: byName(things.map((thing) => ({ attributes: {}, groups: [], policies: [], ...thing }))),
     groups: byName(groups.map((group) => ({ policies: [], ...group }))),
-    principals: byName(principals.map((entry) => ({ policies: [], position, ...entry }))),
+    principals: byName(principals.map((entry) => ({ policies: [], proofs: {}, position, ...entry }))),
     policies: byName(named),
+    sections: new Map(
+      Object.entries(sections).map(([key, entries]) => [
+        key,
+        byName(entries.map((value) => ({ name: value.name, value, position }))),
+      ]),
+    ),
+    files: [],
   }
 }
 

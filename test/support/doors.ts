@@ -18,10 +18,11 @@ export function fakeAccess(names: readonly string[] = ['d-1', 'd-2']): FakeAcces
   const tokens = new Map(names.map((name) => [name, `${name}-secret`]))
   const denied = new Set<string>()
   const asked: string[] = []
-  return {
+  const fake: FakeAccess = {
     tokens,
     denied,
     asked,
+    renew: (presented) => fake.authenticate(presented),
     async authenticate(presented) {
       const shown = shownBy(presented)
       if (shown === undefined) return { kind: 'absent' }
@@ -33,12 +34,13 @@ export function fakeAccess(names: readonly string[] = ['d-1', 'd-2']): FakeAcces
     decide(speaker: Speaker, action: DataAction, name: string) {
       asked.push(`${action} ${name}`)
       const no = denied.has(`${action} ${name}`) || denied.has(`${speaker.principal.name} ${action} ${name}`)
-      return no ? { allow: false, because: 'denied by the test' } : { allow: true }
+      return no ? { allow: false, because: 'denied by the test', by: 'test/1' } : { allow: true }
     },
     decideForThing: () => ({ allow: true }),
     knowsThing: () => true,
     mayActFor: () => true,
   }
+  return fake
 }
 
 function shownBy(presented: Presented): { name: string; token: string } | undefined {

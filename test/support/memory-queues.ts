@@ -1,6 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SluiceError } from '../../src/core/errors.ts'
-import type { Consumer, Handled, Handler, Job, QueueName, Queues, Store, StoredJob } from '../../src/core/queue.ts'
+import type {
+  Change,
+  Consumer,
+  Handled,
+  Handler,
+  Job,
+  QueueName,
+  Queues,
+  Store,
+  StoredJob,
+  Table,
+} from '../../src/core/queue.ts'
 
 /** The queues as one process sees them. */
 export interface MemoryProcess extends Queues {
@@ -36,10 +47,17 @@ interface Memory {
   readonly queues: Map<string, Map<string, Held>>
   readonly store: Map<string, string>
   readonly leases: Map<string, { readonly holder: string; readonly until: number }>
+  readonly tables: Map<string, MemoryTable>
+}
+
+interface MemoryTable {
+  version: number
+  /** In the order of their versions; without `text`: taken away. */
+  readonly records: Map<string, { readonly version: number; readonly text: string | undefined }>
 }
 
 export function createMemoryQueues(): MemoryQueues {
-  const memory: Memory = { away: false, queues: new Map(), store: new Map(), leases: new Map() }
+  const memory: Memory = { away: false, queues: new Map(), store: new Map(), leases: new Map(), tables: new Map() }
   return {
     ...createProcess(memory),
     get away() {
@@ -214,6 +232,33 @@ function storeOf(memory: Memory, reach: () => Promise<void>): Store {
     async release(key, holder) {
       await reach()
       if (leases.get(key)?.holder === holder) leases.delete(key)
+    },
+    table: (name) => tableOf(memory, name, reach),
+  }
+}
+
+function tableOf({ tables }: Memory, name: string, reach: () => Promise<void>): Table {
+  const table = tables.get(name) ?? { version: 0, records: new Map() }
+  tables.set(name, table)
+  const { records } = table
+  return {
+    async put(key, value, ifVersion) {
+      await reach()
+      const old = records.get(key)
+      if (ifVersion !== undefined && ifVersion !== (old?.text === undefined ? 0 : old.version)) return undefined
+      records.delete(key)
+      table.version += 1
+      records.set(key, { version: table.version, text: value === undefined ? undefined : JSON.stringify(value) })
+      return table.version
+    },
+    async since<Value>(version: number, limit = 1000): Promise<readonly Change<Value>[]> {
+      await reach()
+      const newer = [...records].filter(([, record]) => record.version > version).slice(0, limit)
+      return newer.map(([key, { version, text }]) => ({
+        key,
+        version,
+        value: text === undefined ? undefined : (JSON.parse(text) as Value),
+      }))
     },
   }
 }

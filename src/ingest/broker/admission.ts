@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { IConnectPacket } from 'mqtt-packet'
-import type { Access, Presented, Principal, Speaker } from '../../core/access.ts'
+import type { Access, Presented, Principal, Speaker, Verdict } from '../../core/access.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { complainAboutTopicName } from '../../core/topic.ts'
-import type { PacedLog } from '../paced-log.ts'
+import type { PacedLog } from '../../core/paced-log.ts'
 import type { BrokerConnection } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Sessions } from './sessions.ts'
@@ -19,6 +19,8 @@ export interface AdmissionOptions {
   readonly metrics: Metrics
   /** Ends the connection that has a client id now [MQTT-3.1.4-2], and resolves when nothing of it is left. */
   readonly endOther: (clientId: string) => Promise<void>
+  /** Milliseconds since 1970. */
+  readonly now: () => number
 }
 
 /** CONNACK return codes (MQTT 3.1.1 table 3.1). */
@@ -57,7 +59,9 @@ export async function admit(
 ): Promise<number> {
   try {
     checkClientId(request, options.limits)
-    const principal = await authenticate(presented, options)
+    const principal = connection.arrival.principal ?? (await authenticate(presented, options))
+    if (principal.until !== undefined && principal.until <= options.now())
+      throw new Refusal(connack.credentials, 'the credential has expired')
     const speaker = speakerOf(principal, connection, request)
     authorize(speaker, request, options.access())
     // Who may use a client id is policy's business; the session of another principal is not for this one, see Sessions.open.
@@ -74,7 +78,7 @@ export async function admit(
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal(connack.unavailable, messageOf(error))
     if (!(error instanceof Refusal)) options.log.error({ error: messageOf(error) }, 'admission failed by itself')
-    const facts = { door: 'mqtt', sourceIp: connection.sourceIp, clientId: request.clientId.slice(0, 128) }
+    const facts = { door: 'mqtt', sourceIp: connection.arrival.sourceIp, clientId: request.clientId.slice(0, 128) }
     options.paced.warn(
       `connect ${refusal.code}`,
       { ...facts, returnCode: refusal.code, because: refusal.message },
@@ -101,13 +105,17 @@ function checkClientId({ clientId, clean }: ConnectRequest, limits: BrokerLimits
 async function authenticate(presented: Presented, { access, metrics }: AdmissionOptions): Promise<Principal> {
   const verdict = await access().authenticate(presented)
   if (verdict.kind === 'principal') return verdict.principal
+  if (verdict.kind === 'refused' && verdict.afterMs !== undefined) {
+    metrics.count('sluice_authentications_limited_total', { door: 'mqtt' })
+    throw new Refusal(connack.unavailable, verdict.reason)
+  }
   metrics.count('sluice_authentications_failed_total', { door: 'mqtt' })
   throw new Refusal(connack.credentials, verdict.kind === 'refused' ? verdict.reason : 'no credentials')
 }
 
 function speakerOf(
   principal: Principal,
-  { sourceIp }: BrokerConnection,
+  { arrival: { protocol, sourceIp, tls } }: BrokerConnection,
   { clientId, clean, will }: ConnectRequest,
 ): Speaker {
   const connectAttributes = [
@@ -116,10 +124,11 @@ function speakerOf(
   ]
   return {
     principal,
-    protocol: 'mqtt',
+    protocol,
     clientId,
     connectAttributes,
     ...(sourceIp !== undefined && { sourceIp }),
+    ...(tls?.serverName !== undefined && { serverName: tls.serverName }),
     ...(will !== undefined && { lastWillTopic: will.topic }),
   }
 }
@@ -138,14 +147,17 @@ function authorize(speaker: Speaker, { clientId, will }: ConnectRequest, access:
 }
 
 /**
- * Whether a connection may stay, now that identities or policies have changed: its credentials are tried again, and then
- * `iot:Connect` with all it had at CONNECT. Its principal's facts are renewed.
+ * Whether a connection may stay, now that identities or policies have changed or its credential wants to be looked at again: the
+ * method that let it in is asked, and then `iot:Connect` with all it had at CONNECT. Its principal's facts are renewed. Undefined
+ * where it may, otherwise why not.
  */
-export async function mayStay(connection: BrokerConnection, access: Access): Promise<boolean> {
+export async function complainAboutStaying(connection: BrokerConnection, access: Access): Promise<string | undefined> {
   const { speaker, presented } = connection
-  if (speaker === undefined || presented === undefined) return true
-  const verdict = await access.authenticate(presented)
-  if (verdict.kind !== 'principal' || verdict.principal.name !== speaker.principal.name) return false
+  if (speaker === undefined || presented === undefined) return undefined
+  const verdict: Verdict = await access.renew(presented, speaker.principal)
+  if (verdict.kind !== 'principal' || verdict.principal.name !== speaker.principal.name)
+    return 'its credential is not good any more'
   connection.speaker = { ...speaker, principal: verdict.principal }
-  return access.decide(connection.speaker, 'iot:Connect', connection.clientId).allow
+  const connect = access.decide(connection.speaker, 'iot:Connect', connection.clientId)
+  return connect.allow ? undefined : `it may not connect any more: ${connect.because}`
 }

@@ -1,11 +1,12 @@
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { type Packet, type Parser, parser } from 'mqtt-packet'
 import type { Presented, Speaker } from '../../core/access.ts'
 import { messageOf } from '../../core/errors.ts'
+import type { Arrival } from './arrival.ts'
 import { Framer, packetType } from './framer.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Session } from './sessions.ts'
+import type { Wire } from './wire.ts'
 
 /** Why a socket isn't read at the moment; several reasons may hold at once. */
 export const pausedFor = {
@@ -20,7 +21,16 @@ export const pausedFor = {
 } as const
 
 /** Why we closed a connection, as metrics count it. */
-export type ClosedFor = 'protocol' | 'size' | 'refused' | 'timeout' | 'keep-alive' | 'stalled' | 'revoked' | 'full'
+export type ClosedFor =
+  | 'protocol'
+  | 'size'
+  | 'refused'
+  | 'timeout'
+  | 'keep-alive'
+  | 'stalled'
+  | 'revoked' // its credential or its permission is gone
+  | 'expired' // its credential was good until now
+  | 'full'
 
 /** What a connection tells the broker. */
 export interface ConnectionEvents {
@@ -40,7 +50,7 @@ type WriteDone = (error?: Error | null) => void
 const lingerMs = 1_000
 
 /**
- * Stands between a socket and aedes, as the stream that aedes sees. Publishing is the broker's own business (see inbound.ts):
+ * Stands between a socket (TCP, TLS or WebSocket) and aedes, as the stream that aedes sees. Publishing is the broker's own business (see inbound.ts):
  * PUBLISH, PUBREL and PINGREQ never reach aedes, so a ping is answered while acknowledgements wait for the queue. The rest is
  * parsed here first, because a parser that throws inside aedes would end the process.
  */
@@ -57,11 +67,16 @@ export class BrokerConnection extends Duplex {
   keepAliveMs = 0
   lastSeen = performance.now()
   readonly since = performance.now()
-  readonly sourceIp: string | undefined
+  readonly arrival: Arrival
+  /** Why it ended, where that was our doing. */
+  endedFor: ClosedFor | 'taken-over' | 'stopping' | undefined
+  /** Whether it is being asked if the client may stay, and has to be asked again after that. */
+  renewal: 'none' | 'asked' | 'again' = 'none'
   /** CONNACK with code 0 is out. */
   ready = false
 
-  readonly #socket: Socket
+  readonly #wire: Wire
+  readonly #socket: Wire['stream']
   readonly #events: ConnectionEvents
   readonly #limits: BrokerLimits
   readonly #framer: Framer
@@ -75,10 +90,12 @@ export class BrokerConnection extends Duplex {
   /** Since when the socket has held the piece that is being sent. */
   #sendingSince: number | undefined
 
-  constructor(socket: Socket, sourceIp: string | undefined, limits: BrokerLimits, events: ConnectionEvents) {
+  constructor(wire: Wire, arrival: Arrival, limits: BrokerLimits, events: ConnectionEvents) {
     super({ writableHighWaterMark: 64 * 1024, readableHighWaterMark: limits.controlBytes * 2 })
+    const socket = wire.stream
+    this.#wire = wire
     this.#socket = socket
-    this.sourceIp = sourceIp
+    this.arrival = arrival
     this.#limits = limits
     this.#events = events
     this.#parser = parser({ protocolVersion: 4 })
@@ -154,8 +171,9 @@ export class BrokerConnection extends Duplex {
   /** Closes for a reason that is ours: logged and counted. What was written before still goes out, unless the client is stalled. */
   cut(reason: ClosedFor, detail: string): void {
     if (this.destroyed) return
+    this.endedFor = reason
     this.#events.closedByUs(this, reason, detail)
-    if (reason === 'stalled') this.#socket.resetAndDestroy()
+    if (reason === 'stalled') this.#wire.reset()
     this.destroy()
   }
 
@@ -181,7 +199,7 @@ export class BrokerConnection extends Duplex {
     if (acks !== undefined && this.#sendingSince === undefined) this.#socket.write(acks)
     this.#rest = undefined
     // What was written may still be on its way; a far side that doesn't read it has a second.
-    this.#socket.destroySoon()
+    this.#wire.finish()
     setTimeout(() => this.#socket.destroy(), lingerMs).unref()
     done(error)
   }

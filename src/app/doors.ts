@@ -1,0 +1,170 @@
+import type { SluiceSettings } from '../config/sluice-schema.ts'
+import { watchFolders } from '../config/watch.ts'
+import type { Accept, Access, Principal, Publish } from '../core/access.ts'
+import { messageOf, SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { Door } from '../ingest/accept.ts'
+import { wireOfSocket } from '../ingest/broker/wire.ts'
+import { createHttpDoor, type HttpDoor } from '../ingest/http.ts'
+import { createMqttBroker, type MqttBroker } from '../ingest/mqtt-broker.ts'
+import { createTlsFront, type InnerProtocol } from '../ingest/tls/front.ts'
+import { readTlsMaterial, tlsFiles } from '../ingest/tls/material.ts'
+import { type Lifecycle, Stopping } from './lifecycle.ts'
+import { ensureLocalPki, hasLocalPki, keepLocalPki, localServerCertificates, needsLocalPki } from './local-pki.ts'
+
+export interface DoorsOptions {
+  readonly settings: SluiceSettings
+  readonly access: () => Access
+  readonly accept: (door: Door) => Accept
+  readonly ready: () => Promise<boolean>
+  /** Publishes an event of Sluice itself. */
+  readonly announce: (topic: string, payload: unknown) => void
+  readonly lifecycle: Lifecycle
+  readonly log: Log
+  readonly metrics: Metrics
+  /** What to do when the embedded broker's port is taken; without it that is an error. */
+  readonly brokerPortTaken?: ((error: SluiceError) => void) | undefined
+}
+
+/** The doors by which devices come in themselves: HTTP, MQTT, and both over TLS. Bridges are the other way in. */
+export interface Doors {
+  /** Where they listen, one address each. */
+  readonly places: readonly string[]
+  /** Hands a message to those who subscribed, where there is a broker. */
+  distribute(publish: Publish): void
+  /** After identities have changed: ends the connections of those who may not stay. */
+  recheck(concerns?: (principal: Principal) => boolean): Promise<void>
+}
+
+type Where = { readonly host: string; readonly port: number }
+
+/** How often certificates are looked at. */
+const certificatesMs = 1_000
+
+/** Opens what `listen` names. `closing` gets what closes each door, as soon as it is open. */
+export async function openDoors(
+  options: DoorsOptions,
+  closing: ((deadlineMs: number) => Promise<void>)[],
+): Promise<Doors> {
+  const { settings, access, accept, announce, lifecycle, log, metrics } = options
+  const { http, mqtt, https, mqtts } = settings.listen
+  const places: string[] = []
+  const needsBroker = mqtt !== undefined || mqtts !== undefined || https?.mqtt === true
+  let broker: MqttBroker | undefined
+  let httpDoor: HttpDoor | undefined
+
+  if (needsBroker) broker = await makeBroker()
+  if (http !== undefined || https !== undefined || mqtts !== undefined) httpDoor = makeHttp()
+  // The TLS fronts hand their connections to these, so they close after them.
+  if (httpDoor !== undefined) {
+    const door = httpDoor
+    await door.ready()
+    closing.push((deadlineMs) => door.close(deadlineMs))
+    if (http !== undefined) {
+      await opened(door.listen(http))
+      places.push(`http://${placeOf(door.address() ?? http)}`)
+    }
+  }
+  if (broker !== undefined) {
+    const door = broker
+    closing.push((deadlineMs) => door.close(deadlineMs))
+    if (mqtt !== undefined && (await openBroker(door, mqtt))) places.push(`mqtt://${placeOf(door.address() ?? mqtt)}`)
+  }
+  if (needsLocalPki(settings)) await ensureLocalPki(settings, log)
+  if (hasLocalPki(settings)) lifecycle.add('local CA', keepLocalPki(settings, log))
+  if (https !== undefined) places.push(`https://${placeOf(await openTls('https', 'http', https))}`)
+  if (mqtts !== undefined) places.push(`mqtts://${placeOf(await openTls('mqtts', 'mqtt', mqtts))}`)
+
+  return {
+    places,
+    distribute: (publish) => broker?.distribute(publish),
+    recheck: async (concerns) => broker?.recheck(concerns),
+  }
+
+  /** A door that opens while everything stops is closed again with the others. */
+  async function opened(listening: Promise<void>): Promise<void> {
+    await listening
+    if (lifecycle.isStopping) throw new Stopping()
+  }
+
+  function makeHttp(): HttpDoor {
+    const { payload, batchMessages, batchBytes } = settings.limits
+    const door = broker
+    return createHttpDoor({
+      access,
+      accept: accept('http'),
+      ready: options.ready,
+      ...(door !== undefined && { mqtt: (wire, arrival) => door.handle(wire, arrival) }),
+      limits: { payload, batchMessages, batchBytes },
+      log,
+      metrics,
+    })
+  }
+
+  function makeBroker(): Promise<MqttBroker> {
+    const { payload, connections } = settings.limits
+    // Room for the topic and the header beside the largest payload.
+    return createMqttBroker({
+      access,
+      accept: accept('mqtt'),
+      announce,
+      deniedSubscribe: settings.broker.deniedSubscribe,
+      limits: { publishBytes: payload + 70_000, clients: connections },
+      log,
+      metrics,
+    })
+  }
+
+  async function openBroker(door: MqttBroker, where: Where): Promise<boolean> {
+    try {
+      await opened(door.listen(where))
+      return true
+    } catch (error) {
+      if (!(error instanceof SluiceError) || options.brokerPortTaken === undefined) throw error
+      options.brokerPortTaken(error)
+      return false
+    }
+  }
+
+  async function openTls(
+    name: 'https' | 'mqtts',
+    protocol: InnerProtocol,
+    where: Where & { readonly proxyProtocol: boolean; readonly clientCertificates: boolean },
+  ): Promise<Where> {
+    const local = localServerCertificates(settings.data)
+    const front = createTlsFront({
+      setting: `listen.${name}`,
+      protocol,
+      proxyProtocol: where.proxyProtocol,
+      clientCertificates: where.clientCertificates,
+      material: () => readTlsMaterial(settings.tls, local),
+      log,
+      metrics,
+      onConnection(kind, socket, { tls, sourceIp }) {
+        const known = { tls, ...(sourceIp !== undefined && { sourceIp }) }
+        if (kind === 'http') return httpDoor?.handle(socket, known)
+        if (broker !== undefined) return broker.handle(wireOfSocket(socket), { protocol: 'mqtt', ...known })
+        socket.on('error', () => {})
+        socket.destroy()
+      },
+    })
+    // In front of the doors that it feeds.
+    closing.unshift((deadlineMs) => front.close(deadlineMs))
+    await opened(front.listen(where))
+    const watching = new AbortController()
+    lifecycle.add(`certificates of listen.${name}`, () => watching.abort())
+    await watchFolders(
+      () => tlsFiles(settings.tls, local),
+      // What is wrong with them it says itself, and goes on with those it has.
+      () => front.reload().catch((error: unknown) => log.debug({ error: messageOf(error) }, 'certificates stay')),
+      watching.signal,
+      { intervalMs: certificatesMs, onError: (error) => log.warn({ error }, 'certificates are no longer watched') },
+    )
+    return front.address() ?? where
+  }
+}
+
+function placeOf({ host, port }: Where): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,0 +1,79 @@
+import { type Command, Option } from 'commander'
+import { effectivePolicies, simulate, type Simulated } from '../app/simulate.ts'
+import type { Protocol } from '../core/access.ts'
+import { formatPosition } from '../core/problem.ts'
+import { readWithoutSecrets } from './context.ts'
+import { countOf, paint, printTable } from './output.ts'
+
+interface SimulateOptions {
+  readonly principal: string
+  readonly action: string
+  readonly resource: string
+  readonly clientId?: string
+  readonly sourceIp?: string
+  readonly protocol: Protocol
+  readonly retain?: true
+  readonly serverName?: string
+  readonly json?: true
+}
+
+/** Policies that AWS attaches to one principal at most. */
+const policiesAtAws = 10
+
+export function addPolicy(program: Command): void {
+  const policy = program.command('policy').description('what policies allow, by the files of identity/')
+  policy
+    .command('simulate')
+    .description('decide as a door would, and say which statement decided; exit code 0 allow, 1 deny')
+    .requiredOption('--principal <principal>', 'who asks: a principal of identity/, or bridge:NAME')
+    .requiredOption('--action <action>', 'iot:Publish, iot:Subscribe, …')
+    .requiredOption('--resource <resource>', 'a whole ARN, or the topic, filter, client id or thing alone')
+    .option('--client-id <id>', "over MQTT; by default the name of the principal's thing")
+    .option('--source-ip <address>', 'where the client is')
+    .addOption(new Option('--protocol <protocol>', 'the door').choices(['mqtt', 'mqtt-ws', 'http']).default('mqtt'))
+    .option('--retain', 'the message is retained: iot:RetainPublish must be allowed as well')
+    .option('--server-name <host>', 'the host name that the client connects to (iot:DomainName)')
+    .option('--json', 'print one JSON document')
+    .action(async ({ json, retain, ...options }: SimulateOptions) => {
+      const config = await readWithoutSecrets(program)
+      const simulated = simulate(config, { ...options, retain: retain === true, now: Date.now() })
+      if (simulated.decision === 'deny') process.exitCode = 1
+      if (json) return console.log(JSON.stringify(simulated, undefined, 2))
+      printSimulated(simulated, options)
+    })
+  policy
+    .command('effective')
+    .description('the policies in force for a principal, and through what')
+    .requiredOption('--principal <principal>', 'a principal of identity/, or bridge:NAME')
+    .option('--json', 'print one JSON document')
+    .action(async ({ principal, json }: { principal: string; json?: true }) => {
+      const policies = effectivePolicies(await readWithoutSecrets(program), principal)
+      if (json) return console.log(JSON.stringify(policies, undefined, 2))
+      if (policies.length === 0) return console.log('no policy is attached, so everything is denied')
+      printTable(policies.map(({ name, through, position }) => [name, through.join('; '), formatPosition(position)]))
+      for (const { name, notes } of policies)
+        for (const { path, message } of notes)
+          console.log(paint('yellow', `note: ${name}${path === '' ? '' : `, ${path}`}: ${message}`))
+      if (policies.length > policiesAtAws) {
+        const message = `${countOf(policies.length, 'policy', 'policies')}; AWS attaches at most ${policiesAtAws} to one principal`
+        console.log(paint('yellow', `note: ${message}`))
+      }
+    })
+}
+
+function printSimulated(
+  simulated: Simulated,
+  { principal, protocol }: Pick<SimulateOptions, 'principal' | 'protocol'>,
+): void {
+  const { decision, action, resource, clientId, statement, because, missingContextValues } = simulated
+  console.log(`${paint(decision === 'allow' ? 'green' : 'red', decision)}  ${action} ${resource}`)
+  const client = clientId === undefined ? '' : ` as client ${clientId}`
+  console.log(`       ${principal} over ${protocol}${client}`)
+  if (statement === undefined) console.log(`       ${because}`)
+  else {
+    const { policy, number } = statement
+    const does = decision === 'allow' ? 'allows' : 'denies'
+    console.log(`       statement ${number} of policy ${policy} ${does} it (${formatPosition(statement)})`)
+  }
+  if (missingContextValues.length > 0) console.log(`       without a value: ${missingContextValues.join(', ')}`)
+}

@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto'
+import type { Presented } from '../core/access.ts'
+import type { Log } from '../core/log.ts'
+import { Buckets } from './flood-guard/buckets.ts'
+import { Bursts } from './flood-guard/bursts.ts'
+import { type Address, addressOf, type Claims, claimsOf } from './flood-guard/claims.ts'
+
+/** How many authentications may fail. */
+export interface FloodLimits {
+  /**
+   * A minute from one address (an IPv6 /64). A device that has its credential never fails; twenty are a person who mistypes, or a house
+   * of devices after a key was changed. Guessing twenty passwords a minute gets nobody anywhere.
+   */
+  readonly perAddress: number
+  /** A minute from this machine itself, and from where no address is known: a proxy may stand there, and all the world behind it. */
+  readonly perLocalAddress: number
+  /**
+   * A minute for one claimed principal, access key or certificate, from all addresses together: against guessing from many
+   * places. More than one address has, so that one address alone shuts nobody out.
+   */
+  readonly perPrincipal: number
+  /** Addresses that are remembered, some hundred bytes each; beyond it the one that has failed longest ago is forgotten. */
+  readonly addresses: number
+  /** Claimed principals that are remembered. */
+  readonly principals: number
+  /** Addresses that are remembered with whom they have proved: these are not shut out by what others do. */
+  readonly proved: number
+  /** How long they are, in milliseconds, since they last proved it. */
+  readonly provedMs: number
+}
+
+export const defaultFloodLimits: FloodLimits = {
+  perAddress: 20,
+  perLocalAddress: 600,
+  perPrincipal: 60,
+  addresses: 20_000,
+  principals: 20_000,
+  proved: 50_000,
+  provedMs: 24 * 3_600_000,
+}
+
+export interface FloodGuardOptions {
+  readonly limits?: Partial<FloodLimits>
+  readonly log: Log
+  /** Milliseconds from anywhere; must not go back. */
+  readonly now?: () => number
+}
+
+/** Limits failed authentications per address and per claimed principal, before a proof is looked at. */
+export interface FloodGuard {
+  /** How long to wait before this may be tried, in milliseconds; undefined: it may be tried now. */
+  ask(presented: Presented): { readonly wait: number } | undefined
+  /** It was tried and refused. Not for what was refused because too much was going on (`afterMs`), nor for those who showed nothing. */
+  failed(presented: Presented): void
+  /** It was tried and right. */
+  succeeded(presented: Presented): void
+  /** Writes the last line of bursts that are over. Done every ten seconds by itself. */
+  sweep(): void
+  /** How much is remembered, for tests of its bound. */
+  remembered(): number
+  close(): void
+}
+
+const sweepMs = 10_000
+
+/**
+ * Counts failures in token buckets: each address and each claimed principal has a number of them at once and gets them back over a
+ * minute. Many that are under way at once are all tried, and then count all the same.
+ *
+ * Whoever has proved something from an address lately has a bucket of its own there: neither a flood on the same name from elsewhere
+ * nor one from the same address (behind NAT, or a proxy) on other names shuts it out. One thing does: a flood on a name that has not
+ * been seen since the start, from many addresses, as long as it lasts.
+ */
+export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
+  const { log, now = () => performance.now() } = options
+  const limits: FloodLimits = { ...defaultFloodLimits, ...options.limits }
+  const byAddress = new Buckets(limits.addresses)
+  const byName = new Buckets(limits.principals)
+  const byProved = new Buckets(limits.proved)
+  const bursts = new Bursts(log)
+  const proved = new Map<string, number>()
+  const key = randomBytes(32)
+  let timer: NodeJS.Timeout | undefined
+
+  return {
+    ask(presented) {
+      const time = now()
+      const address = addressOf(presented.sourceIp)
+      const claims = claimsOf(presented, key)
+      const waits = bucketsOf(address, claims, time).map(({ buckets, name, limit }) => {
+        const wait = buckets.wait(name, limit, time)
+        if (wait > 0) bursts.refused(name, time)
+        return wait
+      })
+      const wait = Math.max(...waits)
+      return wait > 0 ? { wait } : undefined
+    },
+
+    failed(presented) {
+      const time = now()
+      const address = addressOf(presented.sourceIp)
+      const claims = claimsOf(presented, key)
+      const own = provedBy(address, claims, time) ? bucketsOf(address, claims, time) : []
+      for (const { buckets, name, limit, facts } of [...own, ...commonBuckets(address, claims)]) {
+        if (buckets.take(name, limit, time)) continue
+        bursts.begin(name, { ...facts, address: address.text, protocol: presented.protocol }, time)
+        timer ??= setInterval(sweep, sweepMs).unref()
+      }
+    },
+
+    succeeded(presented) {
+      const time = now()
+      for (const pair of pairsOf(addressOf(presented.sourceIp), claimsOf(presented, key))) {
+        proved.delete(pair)
+        proved.set(pair, time + limits.provedMs)
+      }
+      for (const oldest of proved.keys()) {
+        if (proved.size <= limits.proved) break
+        proved.delete(oldest)
+      }
+    },
+
+    sweep,
+    remembered: () => byAddress.size + byName.size + byProved.size + proved.size + bursts.size,
+
+    close() {
+      clearInterval(timer)
+      bursts.sweep(now(), true)
+    },
+  }
+
+  function sweep(): void {
+    bursts.sweep(now())
+    if (bursts.size > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+
+  /** The buckets that decide: for those who have proved all that they claim, their own. */
+  function bucketsOf(address: Address, claims: Claims, time: number) {
+    if (!provedBy(address, claims, time)) return commonBuckets(address, claims)
+    return pairsOf(address, claims).map((name) => ({ buckets: byProved, name, limit: limits.perAddress, facts: {} }))
+  }
+
+  function commonBuckets(address: Address, { names }: Claims) {
+    const limit = address.local ? limits.perLocalAddress : limits.perAddress
+    return [
+      { buckets: byAddress, name: address.text, limit, facts: {} },
+      ...names.map((name) => ({
+        buckets: byName,
+        name: `principal ${name}`,
+        limit: limits.perPrincipal,
+        facts: { principal: name },
+      })),
+    ]
+  }
+
+  function provedBy(address: Address, claims: Claims, time: number): boolean {
+    const pairs = pairsOf(address, claims)
+    return pairs.length > 0 && pairs.every((pair) => (proved.get(pair) ?? 0) > time)
+  }
+}
+
+function pairsOf({ text }: Address, { names, credential }: Claims): readonly string[] {
+  const claims = credential === undefined ? names : [...names, credential]
+  return claims.map((claim) => `${text} ${claim}`)
+}
