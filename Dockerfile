@@ -9,6 +9,8 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --forc
 COPY bin ./bin
 COPY src ./src
 COPY deploy/setup.js ./deploy/setup.js
+# The one folder that is written to. A new volume takes its owner from here.
+RUN mkdir /data && chown node:node /data
 ENV NODE_ENV=production
 USER node
 # The flags are those of src/app/heap.ts.

@@ -32,7 +32,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['pki'],
   ws: ['ingest'],
   yaml: ['config'],
-  zod: ['core', 'commands', 'config', 'forwarders', 'credentials', 'policy', 'identity', 'delivery'],
+  zod: ['core', 'app', 'commands', 'config', 'forwarders', 'credentials', 'policy', 'identity', 'delivery'],
 }
 
 /** Folders that hold downstream secrets or the code that uses them: outside what ingest loads. */

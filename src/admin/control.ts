@@ -22,6 +22,11 @@ export interface ControlPlane {
     replay(query: DeadLetterQuery): Promise<unknown>
     purge(query: DeadLetterQuery): Promise<unknown>
   }
+  policy: {
+    /** As `sluice policy simulate`, with what has registered itself. */
+    simulate(asked: unknown): Promise<unknown>
+    effective(principal: string): Promise<unknown>
+  }
   certificates: {
     list(): Promise<unknown>
     show(fingerprint: string): Promise<unknown>
@@ -119,6 +124,10 @@ function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void
   )
   server.get<{ Params: { id: string } }>('/dead-letters/:id', async (request) =>
     plane.deadLetters.show(request.params.id),
+  )
+  server.post<{ Body: unknown }>('/policy/simulate', async (request) => plane.policy.simulate(request.body))
+  server.get<{ Params: { principal: string } }>('/policy/effective/:principal', async (request) =>
+    plane.policy.effective(request.params.principal),
   )
   server.get('/certificates', async () => plane.certificates.list())
   server.get<{ Params: { fingerprint: string } }>('/certificates/:fingerprint', async (request) =>

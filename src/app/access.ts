@@ -90,7 +90,7 @@ export function createAccess({ directory, bridges, arn, auth, recordsVersion, me
   }
 
   function attachedTo(principal: Principal): Attached {
-    const named = ofBridge.get(principal.name) ?? registry.policiesOf(principal)
+    const named = (isBridge(principal) ? ofBridge.get(principal.name) : undefined) ?? registry.policiesOf(principal)
     const { documents = [], pool } = principal
     const policies = documents.length === 0 ? named : [...named, ...documents.map(fromProof)]
     return { compiled: compile(policies), policies, role: registry.policiesNamed(pool?.role ?? []) }
@@ -118,7 +118,7 @@ export function createAccess({ directory, bridges, arn, auth, recordsVersion, me
   }
 
   function decided(speaker: Speaker, action: DataAction, name: string): Decision {
-    const bridge = bridgeOf.get(speaker.principal.name)
+    const bridge = isBridge(speaker.principal) ? bridgeOf.get(speaker.principal.name) : undefined
     if (bridge !== undefined && bridge.policies === undefined) {
       return reservedDenial(action, name) ?? decideForOpenBridge(bridge, action, name)
     }
@@ -188,6 +188,11 @@ function complainAboutReserved(action: DataAction, name: string): string | undef
   }
 }
 
+/** Not whoever has a bridge's name: an entry in identity/ may have any. */
+function isBridge({ method }: Principal): boolean {
+  return method === 'bridge'
+}
+
 /** A bridge without policies of its own may publish what it subscribes, and nothing else. */
 function decideForOpenBridge(bridge: BridgeAccess, action: DataAction, name: string): Decision {
   const publishes = action === 'iot:Publish' || action === 'iot:RetainPublish'
@@ -214,6 +219,7 @@ function said(decision: PolicyDecision, { policies, role }: Pick<Attached, 'poli
   return {
     allow: false,
     because: `statement ${number} of policy ${policy.name} denies it (${file}:${line})`,
-    by: `${policy.name}/${number}`,
+    // A label for each policy that a device has brought along, or was provisioned with, would be a label a device.
+    by: `${policy.statements === undefined ? 'other' : policy.name}/${number}`,
   }
 }

@@ -24,6 +24,7 @@ import { guardedAccess } from './guarded-access.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
+import { effectivePolicies, readSimulation, simulate } from './simulate.ts'
 import { snapshotOf } from './snapshot.ts'
 import { countOwner, type IngestStatus, orphansOf, type WorkerStatus } from './status.ts'
 import type { Tracer } from './tracer.ts'
@@ -191,6 +192,10 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
           ...workerSockets.traces(id, waitMs, signal),
         ]),
       deadLetters: createDeadLetters({ queues, workers: ownWorkers, rules, enqueue }),
+      policy: {
+        simulate: async (asked) => simulate({ ...snapshot.config, records }, readSimulation(asked)),
+        effective: async (principal) => effectivePolicies({ ...snapshot.config, records }, principal),
+      },
       certificates: createCertificatePlane({ records, registry: () => snapshot.access.registry }),
     }
   }

@@ -18,7 +18,7 @@ export function openQueues(
 ): Promise<Queues> {
   const { url, durability, acceptLoss, tls } = settings.queue
   if (url === 'embedded') return openEmbeddedQueues({ folder: embeddedFolder(settings), log })
-  const { ca, certificate: cert, key } = tls ?? {}
+  const { ca, certificate: cert, key, servername } = tls ?? {}
   return openRedisQueues({
     url,
     acceptLoss,
@@ -26,7 +26,12 @@ export function openQueues(
     log,
     ...(durability !== undefined && { durability }),
     ...(tls !== undefined && {
-      tls: { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) },
+      tls: {
+        ...(ca !== undefined && { ca }),
+        ...(cert !== undefined && { cert }),
+        ...(key !== undefined && { key }),
+        ...(servername !== undefined && { servername }),
+      },
     }),
   })
 }

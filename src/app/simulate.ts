@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { Principal, Protocol, Speaker } from '../core/access.ts'
 import type { Config } from '../config/load.ts'
 import type { NamedPolicy } from '../core/directory.ts'
@@ -5,6 +6,7 @@ import { SluiceError } from '../core/errors.ts'
 import { suggestion } from '../core/nearest.ts'
 import type { Position } from '../core/problem.ts'
 import { principalFrom } from '../identity/method.ts'
+import type { Records } from '../identity/records.ts'
 import { createRegistry, type Registry } from '../identity/registry.ts'
 import { type Action, actions } from '../policy/actions.ts'
 import { resourceArn } from '../policy/arn.ts'
@@ -17,7 +19,11 @@ import { bridgePrincipal } from './bridges.ts'
 import { contextOf } from './policy-context.ts'
 
 /** What a decision takes of a configuration. */
-export type Known = Pick<Config, 'directory'> & { readonly settings: Pick<Config['settings'], 'arn' | 'bridges'> }
+export type Known = Pick<Config, 'directory'> & {
+  readonly settings: Pick<Config['settings'], 'arn' | 'bridges'>
+  /** What has registered itself, in a running ingest; the files alone without it. */
+  readonly records?: Records
+}
 
 /** Somebody who isn't here, and what they would do. */
 export interface Simulation {
@@ -35,6 +41,25 @@ export interface Simulation {
   readonly now: number
 }
 
+const simulation = z.strictObject({
+  principal: z.string(),
+  action: z.string(),
+  resource: z.string(),
+  protocol: z.enum(['mqtt', 'mqtt-ws', 'http']),
+  clientId: z.string().exactOptional(),
+  sourceIp: z.string().exactOptional(),
+  serverName: z.string().exactOptional(),
+  retain: z.boolean(),
+  now: z.number(),
+})
+
+/** Reads what somebody asks over the control channel. Throws SluiceError WRONG_USE. */
+export function readSimulation(asked: unknown): Simulation {
+  const read = simulation.safeParse(asked)
+  if (read.success) return read.data
+  throw new SluiceError('WRONG_USE', z.prettifyError(read.error))
+}
+
 export interface Simulated {
   readonly decision: 'allow' | 'deny'
   /** A statement denies it, or the topic is reserved; false with `deny`: nothing allows it. */
@@ -48,10 +73,11 @@ export interface Simulated {
   readonly missingContextValues: readonly string[]
 }
 
-/** Decides as a door would, by the files of identity/ alone. Throws SluiceError WRONG_USE for a name that there isn't. */
-export function simulate({ directory, settings }: Known, asked: Simulation): Simulated {
-  const registry = createRegistry(directory)
-  const { principal, policies } = find(registry, { directory, settings }, asked.principal)
+/** Decides as a door would, by the files of identity/ and the records. Throws SluiceError WRONG_USE for a name that there isn't. */
+export function simulate(known: Known, asked: Simulation): Simulated {
+  const { directory, settings, records } = known
+  const registry = createRegistry(directory, records)
+  const { principal, policies } = find(registry, known, asked.principal)
   const action = actions.find((known) => known.toLowerCase() === asked.action.toLowerCase())
   if (action === undefined) {
     const hint = suggestion(asked.action, actions, (close) => close) || `; there are ${actions.join(', ')}`
@@ -140,11 +166,12 @@ export interface EffectivePolicy {
 }
 
 /** The policies in force for a principal, as its files say (AWS, "GetEffectivePolicies"). Throws SluiceError WRONG_USE. */
-export function effectivePolicies({ directory, settings }: Known, name: string): readonly EffectivePolicy[] {
-  const registry = createRegistry(directory)
-  const { principal, policies } = find(registry, { directory, settings }, name)
+export function effectivePolicies(known: Known, name: string): readonly EffectivePolicy[] {
+  const { directory, records } = known
+  const registry = createRegistry(directory, records)
+  const { principal, policies } = find(registry, known, name)
   const ways: (readonly [way: string, names: readonly string[]])[] = []
-  const entry = registry.principal(name)
+  const entry = registry.principal(name) ?? records?.certificate(name)
   const thing = principal.thing === undefined ? undefined : registry.thing(principal.thing)
   if (entry !== undefined) ways.push(['principal', entry.policies])
   else ways.push([name, policies.map((policy) => policy.name)])
@@ -174,12 +201,19 @@ function waysOfGroup(registry: Registry, name: string): (readonly [string, reado
 
 function find(
   registry: Registry,
-  { directory, settings }: Known,
+  { directory, settings, records }: Known,
   name: string,
 ): { readonly principal: Principal; readonly policies: readonly NamedPolicy[] } {
   const entry = registry.principal(name)
   if (entry !== undefined) {
     const principal = principalFrom(entry, 'simulated')
+    return { principal, policies: registry.policiesOf(principal) }
+  }
+  const record = records?.certificate(name)
+  if (record !== undefined) {
+    // What its certificate says is not kept: variables of certificates have no value here.
+    const { thing } = record
+    const principal: Principal = { name, method: 'x509', id: name, ...(thing !== undefined && { thing }) }
     return { principal, policies: registry.policiesOf(principal) }
   }
   const bridge = settings.bridges.find((bridge) => bridgePrincipal(bridge.name) === name)

@@ -30,7 +30,10 @@ const policy = `policies:
  */
 export async function makeTryOutIdentity(config: Config, log: Log): Promise<boolean> {
   const { settings, directory } = config
-  if (directory.principals.size > 0 || settings.bridges.length > 0) return false
+  // An issuer, an authorizer or a certificate authority is a way in too.
+  const sections = [...directory.sections.values()]
+  if (directory.principals.size > 0 || sections.some(({ size }) => size > 0) || settings.bridges.length > 0)
+    return false
   // Never where strangers could knock: it may do everything.
   if (Object.values(settings.listen).some((listener) => listener !== undefined && !isLoopback(listener.host)))
     return false

@@ -41,6 +41,7 @@ export async function runWorkers(file: string, names: readonly string[], catalog
       metrics: async () => ({ contentType: metrics.contentType, page: await metrics.page() }),
       reload: async () => ({ problems: await reload() }),
       trace: (id: string, waitMs: number) => tracer.find(id, waitMs),
+      policy: { simulate: elsewhere, effective: elsewhere },
       certificates: { list: elsewhere, show: elsewhere, act: elsewhere },
       deadLetters: { list: elsewhere, show: elsewhere, replay: elsewhere, purge: elsewhere },
     }

@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander'
-import { effectivePolicies, simulate, type Simulated } from '../app/simulate.ts'
+import { type EffectivePolicy, effectivePolicies, simulate, type Simulated } from '../app/simulate.ts'
 import type { Protocol } from '../core/access.ts'
 import { formatPosition } from '../core/problem.ts'
-import { readWithoutSecrets } from './context.ts'
+import { ask, readWithoutSecrets } from './context.ts'
 import { countOf, paint, printTable } from './output.ts'
 
 interface SimulateOptions {
@@ -25,7 +25,10 @@ export function addPolicy(program: Command): void {
   policy
     .command('simulate')
     .description('decide as a door would, and say which statement decided; exit code 0 allow, 1 deny')
-    .requiredOption('--principal <principal>', 'who asks: a principal of identity/, or bridge:NAME')
+    .requiredOption(
+      '--principal <principal>',
+      'who asks: a principal of identity/, bridge:NAME, or the fingerprint of a certificate that a running ingest knows',
+    )
     .requiredOption('--action <action>', 'iot:Publish, iot:Subscribe, …')
     .requiredOption('--resource <resource>', 'a whole ARN, or the topic, filter, client id or thing alone')
     .option('--client-id <id>', "over MQTT; by default the name of the principal's thing")
@@ -35,8 +38,10 @@ export function addPolicy(program: Command): void {
     .option('--server-name <host>', 'the host name that the client connects to (iot:DomainName)')
     .option('--json', 'print one JSON document')
     .action(async ({ json, retain, ...options }: SimulateOptions) => {
-      const config = await readWithoutSecrets(program)
-      const simulated = simulate(config, { ...options, retain: retain === true, now: Date.now() })
+      const asked = { ...options, retain: retain === true, now: Date.now() }
+      const simulated = isFingerprint(options.principal)
+        ? ((await ask(program, 'POST', '/policy/simulate', asked)) as Simulated)
+        : simulate(await readWithoutSecrets(program), asked)
       if (simulated.decision === 'deny') process.exitCode = 1
       if (json) return console.log(JSON.stringify(simulated, undefined, 2))
       printSimulated(simulated, options)
@@ -44,10 +49,12 @@ export function addPolicy(program: Command): void {
   policy
     .command('effective')
     .description('the policies in force for a principal, and through what')
-    .requiredOption('--principal <principal>', 'a principal of identity/, or bridge:NAME')
+    .requiredOption('--principal <principal>', 'a principal of identity/, bridge:NAME, or a certificate’s fingerprint')
     .option('--json', 'print one JSON document')
     .action(async ({ principal, json }: { principal: string; json?: true }) => {
-      const policies = effectivePolicies(await readWithoutSecrets(program), principal)
+      const policies = isFingerprint(principal)
+        ? ((await ask(program, 'GET', `/policy/effective/${principal}`)) as readonly EffectivePolicy[])
+        : effectivePolicies(await readWithoutSecrets(program), principal)
       if (json) return console.log(JSON.stringify(policies, undefined, 2))
       if (policies.length === 0) return console.log('no policy is attached, so everything is denied')
       printTable(policies.map(({ name, through, position }) => [name, through.join('; '), formatPosition(position)]))
@@ -59,6 +66,11 @@ export function addPolicy(program: Command): void {
         console.log(paint('yellow', `note: ${message}`))
       }
     })
+}
+
+/** A certificate that has registered itself is a principal by its fingerprint, and only a running ingest knows it. */
+function isFingerprint(principal: string): boolean {
+  return /^[\da-f]{64}$/.test(principal)
 }
 
 function printSimulated(

@@ -12,6 +12,7 @@ type Write = (kind: string, facts: Facts | (() => Facts), message: string) => vo
 export interface PacedLog {
   readonly info: Write
   readonly warn: Write
+  readonly error: Write
 }
 
 export interface PacedLogOptions {
@@ -28,7 +29,7 @@ export function createPacedLog(
 ): PacedLog {
   const seen = new Map<string, { since: number; lines: number; left: number }>()
   const write =
-    (level: 'info' | 'warn'): Write =>
+    (level: 'info' | 'warn' | 'error'): Write =>
     (kind, facts, message) => {
       const time = now()
       let state = seen.get(kind)
@@ -50,5 +51,5 @@ export function createPacedLog(
       log[level](state.left > 0 ? { ...own, leftOut: state.left } : own, message)
       state.left = 0
     }
-  return { info: write('info'), warn: write('warn') }
+  return { info: write('info'), warn: write('warn'), error: write('error') }
 }

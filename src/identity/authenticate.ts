@@ -1,5 +1,7 @@
 import type { Presented, Principal, Verdict } from '../core/access.ts'
 import { messageOf } from '../core/errors.ts'
+import { createPacedLog } from '../core/paced-log.ts'
+import { leavesToAuthorizer } from './by-name.ts'
 import type { AuthMethod, Authenticate, AuthMethodContext } from './method.ts'
 
 /** What is asked of the methods on one snapshot of the identities. */
@@ -7,6 +9,11 @@ export interface Authentication {
   readonly authenticate: Authenticate
   /** Whether somebody whom a method let in may stay; see OpenedMethod. */
   readonly renew: (presented: Presented, principal: Principal) => Promise<Verdict>
+}
+
+/** A WebSocket is asked about before its CONNECT has come, see Presented. */
+function isUpgrade({ protocol, clientId }: Presented): boolean {
+  return protocol === 'mqtt-ws' && clientId === undefined
 }
 
 /** One answer for all who showed something that no method knows. */
@@ -18,6 +25,8 @@ const failed: Verdict = { kind: 'refused', reason: 'the proof could not be check
  * ends it. A method that throws refuses: a defect must not open a door. Where nothing was shown the verdict is `absent`.
  */
 export function createAuthentication(methods: readonly AuthMethod[], context: AuthMethodContext): Authentication {
+  // Whoever breaks off a body that a method reads makes it throw.
+  const log = createPacedLog(context.log)
   const opened = methods.map((method) => ({ type: method.type, ...method.open(context) }))
 
   return {
@@ -26,7 +35,11 @@ export function createAuthentication(methods: readonly AuthMethod[], context: Au
         const verdict = await guarded(type, () => authenticate(presented))
         if (verdict.kind !== 'absent') return verdict
       }
-      return presented.password === undefined && presented.bearer === undefined ? { kind: 'absent' } : unknown
+      if (presented.password === undefined && presented.bearer === undefined) return { kind: 'absent' }
+      // A default authorizer is asked when a WebSocket's CONNECT has come, and may know what its upgrade showed.
+      return isUpgrade(presented) && leavesToAuthorizer(context.registry, presented, undefined)
+        ? { kind: 'absent' }
+        : unknown
     },
     async renew(presented, principal) {
       const method = opened.find(({ type }) => type === principal.method)
@@ -40,7 +53,7 @@ export function createAuthentication(methods: readonly AuthMethod[], context: Au
     try {
       return await ask()
     } catch (error) {
-      context.log.error({ method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
+      log.error(type, { method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
       return failed
     }
   }

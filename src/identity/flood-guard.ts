@@ -81,12 +81,24 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
   const proved = new Map<string, number>()
   const key = randomBytes(32)
   let timer: NodeJS.Timeout | undefined
+  /** Every attempt is asked about twice: before, and after it. */
+  const read = new WeakMap<Presented, { readonly address: Address; readonly claims: Claims }>()
+
+  function readOnce(presented: Presented): { readonly address: Address; readonly claims: Claims } {
+    let known = read.get(presented)
+    if (known === undefined) {
+      known = { address: addressOf(presented.sourceIp), claims: claimsOf(presented, key) }
+      read.set(presented, known)
+    }
+    return known
+  }
 
   return {
     ask(presented) {
+      // Nobody has failed yet, which is most of the time of most installations.
+      if (byAddress.size + byName.size + byProved.size === 0) return undefined
       const time = now()
-      const address = addressOf(presented.sourceIp)
-      const claims = claimsOf(presented, key)
+      const { address, claims } = readOnce(presented)
       const waits = bucketsOf(address, claims, time).map(({ buckets, name, limit }) => {
         const wait = buckets.wait(name, limit, time)
         if (wait > 0) bursts.refused(name, time)
@@ -98,8 +110,7 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
 
     failed(presented) {
       const time = now()
-      const address = addressOf(presented.sourceIp)
-      const claims = claimsOf(presented, key)
+      const { address, claims } = readOnce(presented)
       const own = provedBy(address, claims, time) ? bucketsOf(address, claims, time) : []
       for (const { buckets, name, limit, facts } of [...own, ...commonBuckets(address, claims)]) {
         if (buckets.take(name, limit, time)) continue
@@ -110,10 +121,11 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
 
     succeeded(presented) {
       const time = now()
-      for (const pair of pairsOf(addressOf(presented.sourceIp), claimsOf(presented, key))) {
-        proved.delete(pair)
-        proved.set(pair, time + limits.provedMs)
-      }
+      const { address, claims } = readOnce(presented)
+      const whole = wholeOf(address, claims)
+      if (whole === undefined) return
+      proved.delete(whole)
+      proved.set(whole, time + limits.provedMs)
       for (const oldest of proved.keys()) {
         if (proved.size <= limits.proved) break
         proved.delete(oldest)
@@ -138,8 +150,9 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
 
   /** The buckets that decide: for those who have proved all that they claim, their own. */
   function bucketsOf(address: Address, claims: Claims, time: number) {
-    if (!provedBy(address, claims, time)) return commonBuckets(address, claims)
-    return pairsOf(address, claims).map((name) => ({ buckets: byProved, name, limit: limits.perAddress, facts: {} }))
+    const name = wholeOf(address, claims)
+    if (name === undefined || !provedBy(address, claims, time)) return commonBuckets(address, claims)
+    return [{ buckets: byProved, name, limit: limits.perAddress, facts: {} }]
   }
 
   function commonBuckets(address: Address, { names }: Claims) {
@@ -156,12 +169,16 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
   }
 
   function provedBy(address: Address, claims: Claims, time: number): boolean {
-    const pairs = pairsOf(address, claims)
-    return pairs.length > 0 && pairs.every((pair) => (proved.get(pair) ?? 0) > time)
+    const whole = wholeOf(address, claims)
+    return whole !== undefined && (proved.get(whole) ?? 0) > time
   }
 }
 
-function pairsOf({ text }: Address, { names, credential }: Claims): readonly string[] {
-  const claims = credential === undefined ? names : [...names, credential]
-  return claims.map((claim) => `${text} ${claim}`)
+/**
+ * An address and all that was claimed there together. Not each claim by itself: whoever shows a good certificate and beside it
+ * somebody's name, which nobody looks at then, has not proved that name.
+ */
+function wholeOf({ text }: Address, { names, credential }: Claims): string | undefined {
+  if (names.length === 0 && credential === undefined) return undefined
+  return JSON.stringify([text, credential ?? '', ...names])
 }

@@ -53,6 +53,7 @@ export function createRegistry(directory: Directory, records: Records = noRecord
 
   /** Lists by what they were made of: equal sets give the same array, and with it what was compiled from it. */
   const lists = new Map<string, readonly NamedPolicy[]>()
+  const single = new WeakMap<NamedPolicy, readonly NamedPolicy[]>()
   const thingOf = (name: string): Thing | undefined => things.get(name) ?? records.thing(name)
   const policyOf = (name: string): NamedPolicy | undefined => policies.get(name) ?? records.policy(name)
   /** Stand in for policies that records name and nobody has any more: one could be the policy that denies, so they deny. */
@@ -103,6 +104,12 @@ export function createRegistry(directory: Directory, records: Records = noRecord
     return [...met]
   }
 
+  function alone(policy: NamedPolicy): readonly NamedPolicy[] {
+    let list = single.get(policy)
+    if (list === undefined) single.set(policy, (list = Object.freeze([policy])))
+    return list
+  }
+
   function missing(name: string): NamedPolicy {
     let policy = denying.get(name)
     if (policy === undefined) {
@@ -114,7 +121,10 @@ export function createRegistry(directory: Directory, records: Records = noRecord
   }
 
   function listOf(names: readonly string[]): readonly NamedPolicy[] {
-    if (names.length === 0) return none
+    const [only] = names
+    if (only === undefined) return none
+    // Most have one policy: a list of each is kept by its policy, without asking for a key.
+    if (names.length === 1) return alone(policyOf(only) ?? missing(only))
     const found = [...new Set(names)].map((name) => policyOf(name) ?? missing(name))
     const key = JSON.stringify(found.map(({ name }) => name))
     const known = lists.get(key)

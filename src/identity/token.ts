@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import type { Presented, Verdict } from '../core/access.ts'
 import type { PrincipalEntry } from '../core/directory.ts'
@@ -112,5 +112,5 @@ function entriesByHash(entries: Iterable<PrincipalEntry>): ReadonlyMap<string, P
 }
 
 function sha256(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest()
+  return hash('sha256', bytes, 'buffer')
 }

@@ -81,6 +81,9 @@ function openX509(context: AuthMethodContext): OpenedMethod {
       }
       return proved(principalFrom(file.entry, 'x509'), certificate)
     }
+    // It would have that entry's policies and sessions, whoever that is.
+    if (registry.principal(fingerprint) !== undefined)
+      return refuse('name', { certificate: fingerprint }, 'an entry of identity/ has its name and not the certificate')
     const record = records.certificate(fingerprint)
     const settled = record !== undefined && record.status !== 'PENDING_ACTIVATION'
     const current = settled || !mayRegister ? record : await registered(certificate, issuers, presented, record)

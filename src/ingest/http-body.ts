@@ -74,7 +74,7 @@ export class RequestBody {
   readonly #limit: number
   readonly #budget: BodyBudget
   #reading: Promise<Buffer> | undefined
-  #reserved = 0
+  #reserved: { readonly budget: BodyBudget; readonly bytes: number } | undefined
   /** Why it could not be read, if it could not. */
   failure: unknown
 
@@ -88,9 +88,12 @@ export class RequestBody {
     this.#budget = budget
   }
 
-  /** All of it; throws HttpRefusal where it is encoded, too large, breaks off, or there is no room now. */
-  read(): Promise<Buffer> {
-    this.#reading ??= this.#read().catch((error: unknown) => {
+  /**
+   * All of it; throws HttpRefusal where it is encoded, too large, breaks off, or there is no room now. `budget` is where the first who
+   * asks wants it counted, instead of where bodies are.
+   */
+  read(budget = this.#budget): Promise<Buffer> {
+    this.#reading ??= this.#read(budget).catch((error: unknown) => {
       this.failure = error
       throw error
     })
@@ -98,19 +101,19 @@ export class RequestBody {
   }
 
   release(): void {
-    this.#budget.release(this.#reserved)
-    this.#reserved = 0
+    this.#reserved?.budget.release(this.#reserved.bytes)
+    this.#reserved = undefined
   }
 
-  async #read(): Promise<Buffer> {
+  async #read(budget: BodyBudget): Promise<Buffer> {
     const { headers, stream } = this.#request
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
       throw new HttpRefusal(415, 'Content-Encoding is not supported; send the bytes as they are')
     }
     const bound = boundOfBody(headers['content-length'], this.#limit)
-    this.#budget.reserve(bound)
-    this.#reserved = bound
+    budget.reserve(bound)
+    this.#reserved = { budget, bytes: bound }
     return readBody(stream, this.#limit)
   }
 }

@@ -8,6 +8,8 @@ export interface HttpLimits {
   readonly batchBytes: number
   /** Bodies in hand at once, over all clients; beyond it the answer is 503. Bounds what authenticated clients can make us hold. */
   readonly bodies: number
+  /** Those of them that are read before it is known who sends them, because the proof covers the body: these take no room from others. */
+  readonly unprovedBodies: number
   /** Request line and headers together; a token and AWS's MQTT 5 headers fit well. */
   readonly headerBytes: number
   /** Header lines of one request; Node ignores what comes after. */
@@ -28,6 +30,7 @@ export const defaultHttpLimits: HttpLimits = {
   batchMessages: 1_000,
   batchBytes: 8 * 1024 ** 2,
   bodies: 256 * 1024 ** 2,
+  unprovedBodies: 32 * 1024 ** 2,
   headerBytes: 16 * 1024,
   headers: 100,
   headersMs: 10_000,

@@ -50,7 +50,8 @@ export function createWebSocketDoor(options: WebSocketDoorOptions) {
     if (mqtt === undefined || http.path !== path) return refuse(socket, '404 Not Found', 'not found')
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(/ *, */)
     if (!offered.includes('mqtt')) return refuse(socket, '400 Bad Request', 'the subprotocol mqtt must be offered')
-    const principal = await prove(http, connection)
+    const presented = presentedWith('mqtt-ws', http, connection)
+    const principal = namesAuthorizer(http) ? undefined : await prove(presented)
     if (socket.destroyed) return
     if (typeof principal === 'string') return refuse(socket, principal, 'missing or wrong credentials')
     server.handleUpgrade(request, socket, head, (websocket) => {
@@ -59,14 +60,14 @@ export function createWebSocketDoor(options: WebSocketDoorOptions) {
         protocol: 'mqtt-ws',
         http,
         ...connection,
+        ...(presented.bearer !== undefined && { bearer: presented.bearer }),
         ...(principal !== undefined && { principal }),
       })
     })
   }
 
   /** Who the request itself proves; undefined where it shows nothing, and the status where it is wrong. */
-  async function prove(http: HttpFacts, connection: HttpConnection): Promise<Arrival['principal'] | string> {
-    const presented: Presented = presentedWith('mqtt-ws', http, connection)
+  async function prove(presented: Presented): Promise<Arrival['principal'] | string> {
     try {
       const verdict = await access().authenticate(presented)
       if (verdict.kind === 'principal') return verdict.principal
@@ -78,7 +79,7 @@ export function createWebSocketDoor(options: WebSocketDoorOptions) {
       metrics.count('sluice_authentications_failed_total', { door: 'mqtt' })
       strangers.warn(
         'websocket',
-        { door: 'mqtt', sourceIp: connection.sourceIp, reason: verdict.reason },
+        { door: 'mqtt', sourceIp: presented.sourceIp, reason: verdict.reason },
         'authentication refused',
       )
       return '401 Unauthorized'
@@ -87,6 +88,12 @@ export function createWebSocketDoor(options: WebSocketDoorOptions) {
       return '503 Service Unavailable'
     }
   }
+}
+
+/** A custom authorizer is told the client id too, so it is asked at CONNECT, and nobody else before it (decision 9). */
+function namesAuthorizer({ headers, query }: HttpFacts): boolean {
+  const name = 'x-amz-customauthorizer-name'
+  return headers[name] !== undefined || new URLSearchParams(query).has(name)
 }
 
 function refuse(socket: Duplex, status: string, message: string): void {

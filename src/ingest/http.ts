@@ -46,8 +46,8 @@ export interface HttpDoor {
 
 const unauthorized = 'missing or wrong credentials'
 const closingMs = 2_000
-/** Topic and header of a PUBLISH beside its payload. */
-const frameRoom = 70_000
+/** Topic and header of a PUBLISH beside its payload; a stranger can make us hold one frame. */
+const frameRoom = 8 * 1024
 
 /**
  * The HTTP door: `POST /topics/<topic>` answers as AWS IoT's data plane (aws-security §11), `POST /messages` takes batches,
@@ -57,6 +57,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { access, accept, log, metrics } = options
   const limits = { ...defaultHttpLimits, ...options.limits }
   const budget = new BodyBudget(limits.bodies)
+  const unproved = new BodyBudget(limits.unprovedBodies)
   const strangers = createPacedLog(log)
   /** What TLS has shown of a connection. */
   const connections = new WeakMap<Socket, HttpConnection>()
@@ -81,6 +82,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
       // Two Authorization headers become one that is not valid, instead of the first of them.
       joinDuplicateHeaders: true,
+      // Other upgrades are offers that may be left alone (RFC 9110 §7.8): some clients offer HTTP/2 with every request.
+      shouldUpgradeCallback: ({ headers }) => /^websocket$/i.test(headers.upgrade ?? ''),
     },
     frameworkErrors: (error, _request, reply) => void refuse(reply, badRequest(briefly(error))),
     clientErrorHandler: (error, socket) => refuseMalformed(error, socket),
@@ -136,7 +139,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     const connection = connectionOf(request.raw.socket)
     const { sourceIp, tls } = connection
     const contentType = contentTypes.get(request.raw)
-    const facts = httpFactsOf(request.raw, { body: () => body.read(), contentType })
+    const facts = httpFactsOf(request.raw, { body: () => body.read(unproved), contentType })
     const presented = presentedWith('http', facts, connection)
     const verdict = await access()
       .authenticate(presented)
@@ -157,7 +160,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     if (body.failure !== undefined) throw body.failure
     if (verdict.kind === 'refused' && verdict.afterMs !== undefined) {
       metrics.count('sluice_authentications_limited_total', { door: 'http' })
-      throw new HttpRefusal(429, 'too many failed attempts', verdict.afterMs)
+      throw new HttpRefusal(429, 'too many attempts; try again later', verdict.afterMs)
     }
     metrics.count('sluice_authentications_failed_total', { door: 'http' })
     const reason = verdict.kind === 'refused' ? verdict.reason : 'no credentials'

@@ -2,6 +2,8 @@
 export interface RateLimits {
   readonly publishesPerSecond: number
   readonly bytesPerSecond: number
+  /** How many at once; by default those of one second. */
+  readonly burst?: number
 }
 
 /** Principals whose bucket is kept at once; beyond that, full buckets are forgotten, which changes nothing for their owners. */
@@ -24,7 +26,7 @@ export class RateLimiter {
   constructor(limits: RateLimits, now: () => number = () => performance.now()) {
     this.#limits = limits
     this.#now = now
-    this.#burst = Math.max(1, limits.publishesPerSecond)
+    this.#burst = limits.burst ?? Math.max(1, limits.publishesPerSecond)
   }
 
   /**

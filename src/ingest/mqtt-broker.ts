@@ -25,6 +25,7 @@ import { createPresence } from './broker/presence.ts'
 import { Sessions } from './broker/sessions.ts'
 import { complainAboutFilterText, createSubscriptions } from './broker/subscriptions.ts'
 import { type Wire, wireOfSocket } from './broker/wire.ts'
+import { RateLimiter } from './limits.ts'
 import { failedToListen } from './listen-error.ts'
 import { createPacedLog } from '../core/paced-log.ts'
 import { sourceIpOf } from './source-ip.ts'
@@ -83,14 +84,17 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   })
   const budget = new MemoryBudget(limits.totalInFlightBytes)
   const wills = new Unattended(accept, { most: limits.wills, ms: limits.willMs }, () => dropped('will'))
-  const presence = announce === undefined ? undefined : createPresence(announce, now)
+  const tooMany = (): void => metrics.count('sluice_events_total', { outcome: 'dropped' })
+  const presence = announce === undefined ? undefined : createPresence(announce, now, tooMany)
   const connections = new Map<BrokerConnection, Inbound>()
   /** Those that have been admitted. */
   const clients = new Map<string, BrokerConnection>()
   /** Those that aedes knows; it forgets them a little after their end, and would forget a successor that came too early. */
   const registered = new Map<string, BrokerConnection>()
   const requests = new WeakMap<BrokerConnection, ConnectRequest>()
-  let strangers = 0
+  /** Those that have not been admitted yet, the oldest first. */
+  const strangers = new Set<BrokerConnection>()
+  let rechecks = 0
   let closing = false
 
   const admission: AdmissionOptions = {
@@ -101,6 +105,11 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     paced,
     metrics,
     now,
+    connects: new RateLimiter({
+      publishesPerSecond: limits.connectsPerSecond,
+      bytesPerSecond: Number.MAX_SAFE_INTEGER,
+      burst: limits.connectBurst,
+    }),
     async endOther(clientId) {
       for (let other = registered.get(clientId); other !== undefined; other = registered.get(clientId)) {
         const gone = once(other, unregistered)
@@ -135,6 +144,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       const connection = connectionOf(client)
       const request = requests.get(connection)
       if (request === undefined) return done(connackError(connack.unavailable), false)
+      connection.judgedAt = rechecks
       const presented = presentedBy(connection.arrival, {
         clientId: request.clientId,
         ...(username !== undefined && { username }),
@@ -171,7 +181,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   aedes.on('connackSent', ({ returnCode }, client) => {
     const connection = connectionOf(client)
     if (returnCode !== connack.accepted || connection.destroyed) return
-    strangers -= 1
+    strangers.delete(connection)
     clients.set(connection.clientId, connection)
     metrics.set('sluice_broker_clients', {}, clients.size)
     log.debug(
@@ -184,6 +194,8 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     )
     presence?.connected(connection)
     connection.admit()
+    // Identities have changed while it was judged, and it was not among those that were looked at then.
+    if (connection.judgedAt !== rechecks) void recheckOne(connection)
   })
   aedes.on('client', (client) => void registered.set(client.id, connectionOf(client)))
   aedes.on('clientDisconnect', (client) => {
@@ -248,8 +260,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   })
 
   function handle(wire: Wire, arrival: Arrival): void {
-    if (closing || connections.size >= limits.clients || strangers >= limits.strangers) return refuseWire(wire)
-    strangers += 1
+    if (closing || connections.size >= limits.clients || !hasRoomForStranger()) return refuseWire(wire)
     const connection = new BrokerConnection(wire, arrival, limits, {
       packet: take,
       closedByUs,
@@ -264,14 +275,27 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       dropped,
     })
     connections.set(connection, inbound)
+    strangers.add(connection)
     aedes.handle(connection)
+  }
+
+  /** An honest client sends its CONNECT at once: the oldest that has not makes room, so that silent ones keep nobody out. */
+  function hasRoomForStranger(): boolean {
+    if (strangers.size < limits.strangers) return true
+    for (const stranger of strangers) {
+      if (requests.has(stranger)) continue
+      strangers.delete(stranger)
+      stranger.cut('full', 'too many connections without a CONNECT')
+      return true
+    }
+    return false
   }
 
   function refuseWire({ stream }: Wire): void {
     stream.on('error', () => {})
     stream.destroy()
     countClosed('full')
-    paced.warn('full', { clients: connections.size, strangers }, 'no room for another connection')
+    paced.warn('full', { clients: connections.size, strangers: strangers.size }, 'no room for another connection')
   }
 
   function closedByUs(connection: BrokerConnection, reason: ClosedFor, detail: string): void {
@@ -295,8 +319,8 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   function closed(connection: BrokerConnection): void {
     connections.get(connection)?.close()
     connections.delete(connection)
-    if (!connection.ready) strangers -= 1
-    else presence?.disconnected(connection)
+    strangers.delete(connection)
+    if (connection.ready) presence?.disconnected(connection)
     if (clients.get(connection.clientId) === connection) clients.delete(connection.clientId)
     metrics.set('sluice_broker_clients', {}, clients.size)
     if (connection.session !== undefined) sessions.leave(connection.session, connection)
@@ -375,6 +399,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       return address === null ? undefined : { host: address.address, port: address.port }
     },
     async recheck(concerns = () => true) {
+      rechecks += 1
       const concerned = [...clients.values()].filter(
         ({ speaker }) => speaker !== undefined && concerns(speaker.principal),
       )

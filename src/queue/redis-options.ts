@@ -6,6 +6,8 @@ export interface RedisTls {
   readonly ca?: string
   readonly cert?: string
   readonly key?: string
+  /** The name that the server's certificate must hold; by default the host of the URL. */
+  readonly servername?: string
 }
 
 /** Longest wait between two attempts to reconnect; short, because every second of it is a second of 503. */
@@ -18,7 +20,7 @@ export interface Target {
   username?: string
   password?: string
   db?: number
-  tls?: RedisTls & { servername?: string }
+  tls?: RedisTls
   disableClientInfo: true
   retryStrategy(times: number): number
 }
@@ -52,7 +54,7 @@ export function readRedisUrl(text: string, tls: RedisTls = {}): RedisAddress {
     ...(url.username !== '' && { username: decodeURIComponent(url.username) }),
     ...(url.password !== '' && { password: decodeURIComponent(url.password) }),
     ...(db !== '' && { db: Number(db) }),
-    ...(secure && { tls: { ...tls, ...(isIP(host) === 0 && { servername: host }) } }),
+    ...(secure && { tls: { ...(isIP(host) === 0 && { servername: host }), ...tls } }),
     // Redis 7.0 doesn't know CLIENT SETINFO, and an ACL for it would be refused there whole.
     disableClientInfo: true,
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), maxReconnectMs),

@@ -16,6 +16,7 @@ function plane(part: Partial<ControlPlane> = {}): ControlPlane {
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', page: 'up 1\n' }),
     reload: async () => ({ problems: [] }),
     trace: async (id, waitMs) => [{ id, waitMs }],
+    policy: { simulate: async () => ({}), effective: async () => [] },
     certificates: { list: async () => [], show: async () => ({}), act: async () => ({}) },
     deadLetters: {
       list: async (query) => query,

@@ -100,6 +100,11 @@ describe('access', () => {
     equal(access.decide(speaker('bridge:open'), 'iot:Connect', 'x').allow, false)
   })
 
+  test('an entry with the name of a bridge has no more than its own policies', () => {
+    const principal = { name: 'bridge:open', method: 'token' }
+    equal(access.decide({ principal, protocol: 'http' }, 'iot:Publish', 'devices/d-1/x').allow, false)
+  })
+
   test('a bridge with policies has only those', () => {
     equal(access.decide(speaker('bridge:narrow'), 'iot:Publish', 'devices/d-1/x').allow, false)
   })

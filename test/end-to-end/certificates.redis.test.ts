@@ -174,6 +174,30 @@ describe('just-in-time provisioning', () => {
   })
 })
 
+test('`policy simulate` knows what has registered itself', async () => {
+  const device = provisioning.issue({ subject: '/CN=d-sim', extensions })
+  equal(await first().post('https', shown(device, 'x'), '/topics/fleet/d-sim/climate', '{}'), 200)
+  const id = fingerprintOf(device)
+  const asked = (topic: string) => [
+    'policy',
+    'simulate',
+    '--principal',
+    id,
+    '--action',
+    'iot:Connect',
+    '--resource',
+    topic,
+  ]
+  const allowed = sluice(scope, configs[1] ?? '', asked('d-sim'))
+  equal(await allowed.ended(), 0, allowed.output())
+  match(allowed.output(), /statement 1 of policy fleet allows it \(identity\/all\.yaml:\d+/)
+  const denied = sluice(scope, configs[1] ?? '', asked('d-other'))
+  equal(await denied.ended(), 1, denied.output())
+  const effective = sluice(scope, configs[0] ?? '', ['policy', 'effective', '--principal', id])
+  equal(await effective.ended(), 0, effective.output())
+  match(effective.output(), /^fleet +group fleet/)
+})
+
 describe('a certificate that leaves ACTIVE', () => {
   for (const [act, from] of [
     ['deactivate', 0],

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from 'node:assert/strict'
+import { deepEqual, equal, match, rejects } from 'node:assert/strict'
 import { cp, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -125,6 +125,16 @@ test('a second start on the same folder says who holds the queue', async (contex
   const second = sluice(context, elsewhere, ['start'], { cwd: folder })
   equal(await second.ended(), 1)
   match(second.output(), new RegExp(`held by .*${first.child.pid}`))
+})
+
+test('an identity is never made beside those of an issuer', async (context) => {
+  const { folder, http } = await freshFolder(context)
+  const config = await writeFiles(folder, {
+    'sluice.yaml': `listen: { http: { port: ${http} } }\n`,
+    'identity/issuers.yaml': { issuers: [{ name: 'company', issuer: 'https://id.example.com', audience: ['sluice'] }] },
+  })
+  await ready(sluice(context, config, ['start'], { cwd: folder }))
+  await rejects(stat(join(folder, 'data/try-out.token')), /ENOENT/)
 })
 
 test('an identity is never made where strangers could reach the door', async (context) => {

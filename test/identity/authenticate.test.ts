@@ -44,6 +44,17 @@ describe('authenticate', () => {
     assert.deepEqual(verdict, { kind: 'refused', reason: 'the proof could not be checked' })
   })
 
+  it('fills no log where a method throws again and again', async () => {
+    const lines: string[] = []
+    const log = { ...context.log, error: (_facts: unknown, message: string) => void lines.push(message) }
+    const broken = method('broken', () => {
+      throw new Error('the body broke off')
+    })
+    const { authenticate } = createAuthentication([broken], { ...context, log })
+    for (let count = 0; count < 100; count += 1) assert.equal((await authenticate(shown)).kind, 'refused')
+    assert.equal(lines.length, 5)
+  })
+
   it('asks the method that let somebody in whether they may stay, and no other', async () => {
     const renewing: AuthMethod = {
       type: 'b',
@@ -54,6 +65,18 @@ describe('authenticate', () => {
     assert.deepEqual(await renew(shown, { name: 'x', method: 'b' }), someone)
     assert.deepEqual(await renew(shown, { name: 'x', method: 'a' }), { kind: 'refused', reason: 'a' })
     assert.equal((await renew(shown, { name: 'x', method: 'gone' })).kind, 'refused')
+  })
+
+  it('leaves what an upgrade shows to a default authorizer, which is asked at CONNECT', async () => {
+    const upgrade = { protocol: 'mqtt-ws', bearer: 'x' } as const
+    const sections = { authorizers: [{ name: 'a', default: true }] }
+    const withDefault = authContext(createRegistry(directoryOf({ sections })))
+    assert.equal((await createAuthentication([], context).authenticate(upgrade)).kind, 'refused')
+    assert.equal((await createAuthentication([], withDefault).authenticate(upgrade)).kind, 'absent')
+    assert.equal(
+      (await createAuthentication([], withDefault).authenticate({ ...upgrade, clientId: 'c' })).kind,
+      'refused',
+    )
   })
 
   it('has methods of different types', () => {

@@ -154,7 +154,7 @@ describe('an authorizer that is a module', () => {
       timeout: 1_000,
       memory: 64 * 1024 ** 2,
       place: { region: 'eu-west-1', account: '123456789012' },
-      log: { info() {}, warn: (_kind, _facts, message) => void said.push(message) },
+      log: { info() {}, error() {}, warn: (_kind, _facts, message) => void said.push(message) },
       loadTimeout: 1_000,
     })
     t.after(() => own.close())

@@ -77,6 +77,7 @@ const bad = [
   {},
   { name: 'a' },
   { name: 'bridge', url: 'https://a.example', ...unsigned },
+  { name: 'worker', url: 'https://a.example', ...unsigned },
   { name: 'a b', url: 'https://a.example', ...unsigned },
   { name: 'a', url: 'https://a.example' },
   { name: 'a', url: 'https://a.example', tokenKeyName: 'token' },

@@ -98,6 +98,16 @@ describe('flood guard', () => {
     assert.ok(guard.ask({ ...mqtt('192.0.2.1', 'd-17'), tls: { certificate: Buffer.from('another') } }) !== undefined)
   })
 
+  it('takes what was claimed beside a good proof for no proof of its own', () => {
+    const { guard, fail } = guarded()
+    const certificate = Buffer.from('a certificate of their own')
+    for (const name of ['a', 'b']) guard.succeeded({ ...mqtt('192.0.2.1', name), tls: { certificate } })
+    fail(mqtt('192.0.2.1', 'a'), perAddress)
+    assert.notEqual(guard.ask(mqtt('192.0.2.1', 'a')), undefined)
+    assert.notEqual(guard.ask(mqtt('192.0.2.1', 'b')), undefined)
+    assert.equal(guard.ask({ ...mqtt('192.0.2.1', 'b'), tls: { certificate } }), undefined)
+  })
+
   it('forgets after its time who has proved something', () => {
     const { guard, clock, fail } = guarded({ provedMs: 1000 })
     const honest = mqtt('192.0.2.1', 'd-17')

@@ -99,11 +99,13 @@ unauthenticated: { role: [role] }`,
     })
   }
 
-  it('complains about a name that bridges have', async (test) => {
-    const more = { 'identity/more.yaml': 'issuers: [{ name: bridge, issuer: https://y, audience: any }]' }
-    const problems = await problemsOf(test, 'issuer: https://x\naudience: any', more)
-    assert.match(problems.join('\n'), /^issuers\.0\.name must not be "bridge"/)
-  })
+  for (const name of ['bridge', 'worker']) {
+    it(`complains about a name that ${name}s have`, async (test) => {
+      const more = { 'identity/more.yaml': `issuers: [{ name: ${name}, issuer: https://y, audience: any }]` }
+      const problems = await problemsOf(test, 'issuer: https://x\naudience: any', more)
+      assert.match(problems.join('\n'), new RegExp(`^issuers\\.0\\.name must not be "${name}"`))
+    })
+  }
 
   const keys: Readonly<Record<string, readonly [string, RegExp]>> = {
     'are private': [JSON.stringify({ keys: [publicKey, { ...publicKey, d: 'TOP' }] }), /key 2 is not a public key/],

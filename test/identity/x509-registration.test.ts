@@ -214,6 +214,14 @@ describe('x509: just-in-time registration', () => {
     await until('it is loaded', async () => ((await ask(tls(device))).kind, records.certificate(fingerprint)))
   })
 
+  it('lets no record in under the name of an entry that does not have the certificate', async (t) => {
+    const principals = [{ name: fingerprint, proofs: {} }]
+    const { ask, certificates, why } = await ingest(t, createMemoryQueues(), {}, { principals })
+    await certificates.register(device.pem)
+    assert.deepEqual(await ask(tls(device)), refused)
+    assert.match(why(), /an entry of identity\/ has its name/)
+  })
+
   it('lets a record in only while it is ACTIVE, and the files win', async (t) => {
     const queues = createMemoryQueues()
     const { ask, records, certificates } = await ingest(
@@ -429,6 +437,25 @@ describe('x509: just-in-time provisioning', () => {
     // The files win: nothing was written beside them.
     assert.deepEqual(attaching.registry.thing('d-17')?.attributes, { site: 'hq' })
     assert.deepEqual([...attaching.records.things()], [])
+  })
+
+  it('is not attached to a thing that came while its own certificate waited', async (t) => {
+    for (const made of ['by people', 'by another authority'] as const) {
+      const queues = createMemoryQueues()
+      const files = made === 'by people' ? { things: [{ name: 'd-17' }] } : {}
+      const { ask, records, why } = await ingest(t, queues, { register: 'provision', template }, files)
+      const common = { thing: 'd-17', policies: [], registeredAt: 1 }
+      const waiting = { ...common, fingerprint, status: 'PENDING_ACTIVATION', authority: 'fleet' } as const
+      assert.ok(await records.putCertificate(waiting, undefined))
+      if (made === 'by another authority') {
+        const other = { ...common, fingerprint: 'a'.repeat(64), status: 'ACTIVE', authority: 'other' } as const
+        assert.ok(await records.putThing({ name: 'd-17', attributes: {}, groups: [], policies: [] }, undefined))
+        assert.ok(await records.putCertificate(other, undefined))
+      }
+      assert.deepEqual(await ask(tls(device)), refused, made)
+      assert.match(why(), /existingThings: attach/)
+      assert.equal(records.certificate(fingerprint)?.status, 'PENDING_ACTIVATION')
+    }
   })
 
   it('treats a thing that is there as OverrideSettings say', async (t) => {

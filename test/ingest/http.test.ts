@@ -304,6 +304,30 @@ describe('limits', () => {
     await until('it is given back', async () => (await ask('/topics/a', { body: 'x'.repeat(900) })).status === 200)
   })
 
+  test('bodies of strangers, which are read for their proof, take no room from others', async (t) => {
+    const { port, access, ask } = await open(t, { payload: 1_000, bodies: 1_500, unprovedBodies: 1_000 })
+    const authenticate = access.authenticate.bind(access)
+    access.authenticate = async (presented) => {
+      if (presented.http?.headers['x-signed'] === undefined) return authenticate(presented)
+      await presented.http.body?.()
+      return { kind: 'refused', reason: 'not signed' }
+    }
+    const headers = { 'x-signed': 'no' }
+    for (let count = 0; count < 3; count += 1) {
+      const slow = connect(port, '127.0.0.1')
+      t.after(() => slow.destroy())
+      slow.write(`POST /topics/a HTTP/1.1\r\nHost: x\r\nX-Signed: no\r\nContent-Length: 1000\r\n\r\nx`)
+    }
+    await until('strangers have no room', async () => (await ask('/topics/a', { headers, body: 'x' })).status === 503)
+    equal((await ask('/topics/a', { body: 'x'.repeat(900) })).status, 200)
+  })
+
+  test('an offer of HTTP/2 is left alone', async (t) => {
+    const { ask } = await open(t)
+    const offer = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABkAAQ' }
+    equal((await ask('/topics/a', { headers: { ...bearer, ...offer }, body: 'x' })).status, 200)
+  })
+
   test('an encoded body is 415', async (t) => {
     const { ask } = await open(t)
     equal((await ask('/topics/a', { headers: { ...bearer, 'content-encoding': 'gzip' }, body: 'x' })).status, 415)

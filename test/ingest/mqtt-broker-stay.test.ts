@@ -118,6 +118,17 @@ describe('lifecycle events', () => {
     )
   })
 
+  test('about subscriptions are bounded for each connection', async (t) => {
+    const { port, said, metrics } = await open(t, { now: () => 1_700_000_000_000 })
+    const client = await connectRaw(t, port)
+    const subscriptions = [{ topic: 'a', qos: 0 as const }]
+    for (let messageId = 1; messageId <= 150; messageId += 1)
+      client.send({ cmd: 'subscribe', messageId, subscriptions })
+    await until('all are answered', () => client.got.filter(({ cmd }) => cmd === 'suback').length === 150)
+    await until('some are left out', () => metrics.total('sluice_events_total', { outcome: 'dropped' }) === 50)
+    equal(said.filter(({ topic }) => topic === '$aws/events/subscriptions/subscribed/d-1').length, 100)
+  })
+
   test('are handed to those who subscribed to them', async (t) => {
     const { port, broker } = await open(t, {
       announce: (topic, payload) =>
@@ -186,6 +197,28 @@ describe('who may stay', () => {
     await until('and so is the other', () => two.closed(), 2_000)
   })
 
+  test('a recheck that comes while somebody is judged is not lost on it', async (t) => {
+    const { broker, port, access } = await open(t)
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<void>()
+    const authenticate = access.authenticate.bind(access)
+    const renew: typeof access.authenticate = (presented) => authenticate(presented)
+    access.renew = renew
+    access.authenticate = async (presented) => {
+      const verdict = await authenticate(presented)
+      asked.resolve()
+      await answer.promise
+      return verdict
+    }
+    const connecting = connectRaw(t, port)
+    await asked.promise
+    access.tokens.clear()
+    await broker.recheck()
+    answer.resolve()
+    const client = await connecting
+    await until('it is off', () => client.closed(), 2_000)
+  })
+
   test('a recheck that comes while one is asked is not lost', async (t) => {
     const { broker, port, access } = await open(t)
     const client = await connectRaw(t, port)
@@ -205,6 +238,24 @@ describe('who may stay', () => {
     answer.resolve()
     await first
     await until('it is off', () => client.closed(), 2_000)
+  })
+})
+
+describe('a client id that connects over and over', () => {
+  test('is told to wait, whatever principal it is; others are not', async (t) => {
+    const { port, said } = await open(t, { limits: { connectsPerSecond: 0.001, connectBurst: 3 } })
+    const codes: (number | undefined)[] = []
+    for (let count = 0; count < 5; count += 1) codes.push((await connectRaw(t, port)).code)
+    deepEqual(codes, [0, 0, 0, 3, 3])
+    equal((await connectRaw(t, port, 'd-2')).code, 0)
+    equal(said.filter(({ topic }) => topic === '$aws/events/presence/connected/d-1').length, 3)
+  })
+
+  test('may not be used up by who may not use it', async (t) => {
+    const { port, access } = await open(t, { limits: { connectsPerSecond: 0.001, connectBurst: 1 } })
+    access.denied.add('d-2 iot:Connect d-1')
+    for (let count = 0; count < 3; count += 1) equal((await connectRaw(t, port, 'd-2', { clientId: 'd-1' })).code, 5)
+    equal((await connectRaw(t, port)).code, 0)
   })
 })
 

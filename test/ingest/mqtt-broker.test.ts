@@ -393,8 +393,9 @@ describe('CONNECT', () => {
     }
     const silent = [openRaw(t, port), openRaw(t, port), openRaw(t, port)]
     await until('they are in', () => silent.every(({ socket }) => !socket.connecting))
-    const fourth = openRaw(t, port)
-    await until('the fourth is sent away', fourth.closed)
+    const fourth = await connectRaw(t, port)
+    equal(fourth.code, 0)
+    await until('the oldest has made room', () => silent[0]?.closed() === true)
     equal(metrics.total('sluice_broker_connections_closed_total', { reason: 'full' }), 1)
     await until('the silent ones are ended', () => silent.every((client) => client.closed()))
     equal((await connectRaw(t, port)).code, 0)
@@ -739,7 +740,7 @@ describe('sessions', () => {
   })
 
   test('connections that take over each other at once leave one', async (t) => {
-    const { port, broker } = await open(t)
+    const { port, broker } = await open(t, { connectBurst: 1_000 })
     for (let round = 0; round < 5; round += 1) {
       const all = await Promise.all(
         Array.from({ length: 6 }, (_, index) =>

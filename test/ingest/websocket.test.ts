@@ -156,12 +156,49 @@ describe('credentials of the upgrade', () => {
     equal(got[0]?.cmd === 'connack' ? got[0].returnCode : undefined, 0)
   })
 
+  test('are asked about again with the others, and nothing that CONNECT shows counts then', async (t) => {
+    const { broker, port, access } = await open(t)
+    const { socket, got, send } = await openSocket(t, port, { authorization: 'Bearer d-2-secret' })
+    send(connectPacket('x', { username: 'd-1', password: Buffer.from('d-1-secret') }))
+    await until('let in', () => got.length === 1)
+    await broker.recheck()
+    send({ cmd: 'pingreq' })
+    await until('it stays', () => got.length === 2)
+    access.tokens.delete('d-2')
+    await broker.recheck()
+    await until('it is off', () => socket.readyState === WebSocket.CLOSED)
+  })
+
+  test('that are not good any more when CONNECT comes are refused then', async (t) => {
+    const { port, access } = await open(t)
+    const { got, send } = await openSocket(t, port, { authorization: 'Bearer d-2-secret' })
+    access.tokens.delete('d-2')
+    send({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean: true, clientId: 'x', keepalive: 60 })
+    await until('refused', () => got.length === 1)
+    equal(got[0]?.cmd === 'connack' ? got[0].returnCode : undefined, 4)
+  })
+
   test('that are wrong are refused at the upgrade, whatever CONNECT would show', async (t) => {
     const { port, metrics } = await open(t)
     const refused = await upgrade(port, '/mqtt', { authorization: 'Bearer d-2-secret-wrong' })
     equal(refused.status, 401)
     ok(!refused.body.includes('d-2'))
     equal(metrics.total('sluice_authentications_failed_total', { door: 'mqtt' }), 1)
+  })
+
+  test('of a custom authorizer that is named are judged at CONNECT alone', async (t) => {
+    const { port, access } = await open(t)
+    const seen: unknown[] = []
+    const before = access.authenticate.bind(access)
+    access.authenticate = (presented) => {
+      seen.push([presented.clientId, presented.http?.headers['x-amz-customauthorizer-name']])
+      return before(presented)
+    }
+    const headers = { 'x-amz-customauthorizer-name': 'tokens', authorization: 'Bearer of-the-authorizer' }
+    const { got, send } = await openSocket(t, port, headers)
+    send(connectPacket('d-1'))
+    await until('an answer', () => got.length === 1)
+    deepEqual(seen, [['d-1', 'tokens']])
   })
 
   test('are asked for at CONNECT where the upgrade shows none', async (t) => {

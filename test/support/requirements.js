@@ -8,6 +8,7 @@ const wanted = {
   mosquitto: 'mosquitto',
   'docker-compose': 'docker-compose',
   openssl: 'openssl',
+  curl: 'curl',
 }
 const onPath = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 const missing = Object.keys(wanted).filter((program) => !onPath(program))

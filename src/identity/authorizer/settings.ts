@@ -53,8 +53,9 @@ export const authorizerSettings = z
     name: z
       .string()
       .regex(/^[\w=,@-]{1,128}$/, 'must have 1 to 128 letters, digits or any of _ = , @ -')
-      // `bridge:NAME` is the principal of a bridge.
-      .refine((name) => name !== 'bridge', 'must not be "bridge": bridges are principals of such names'),
+      // `bridge:NAME` is the principal of a bridge, and what `worker:NAME` publishes is kept from that worker.
+      .refine((name) => name !== 'bridge', 'must not be "bridge": bridges are principals of such names')
+      .refine((name) => name !== 'worker', 'must not be "worker": workers are principals of such names'),
     /** Is asked by HTTP: POST with the event, answered with AWS's response. */
     url: url.exactOptional(),
     /** Trusted for `url` instead of the system's authorities: PEM text or a file. */

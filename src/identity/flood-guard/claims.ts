@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isIPv4, isIPv6 } from 'node:net'
 import type { HttpFacts, Presented } from '../../core/access.ts'
 
@@ -6,7 +6,7 @@ import type { HttpFacts, Presented } from '../../core/access.ts'
 export interface Claims {
   /** Names that failures are counted for: a principal's, an access key's id, a certificate's fingerprint. */
   readonly names: readonly string[]
-  /** An HMAC of a credential that names nobody (a bearer token, a JWT): others can't claim it, so it is never counted, only recognized. */
+  /** A hash, under a key of this process, of a credential that names nobody (a bearer token, a JWT): others can't claim it, so it is never counted, only recognized. */
   readonly credential?: string
 }
 
@@ -24,7 +24,7 @@ export function claimsOf({ username, password, bearer, tls, http }: Presented, k
   if (tls?.certificate !== undefined) names.push(fingerprintOf(tls.certificate))
   return {
     names: [...new Set(names.filter((name) => name !== ''))],
-    ...(token !== undefined && { credential: createHmac('sha256', key).update(token).digest('base64') }),
+    ...(token !== undefined && { credential: hash('sha256', Buffer.concat([key, bytesOf(token)]), 'base64') }),
   }
 }
 
@@ -46,6 +46,10 @@ function principalIn(username: string | undefined): string {
   return (username ?? '').slice(0, maxName).split('?', 1)[0] ?? ''
 }
 
+function bytesOf(token: string | Buffer): Buffer {
+  return typeof token === 'string' ? Buffer.from(token, 'utf8') : token
+}
+
 function isJwt(password: Buffer): boolean {
   // `eyJ` is `{"` in base64url.
   return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(password.toString('latin1'))
@@ -57,7 +61,7 @@ const fingerprints = new WeakMap<Buffer, string>()
 function fingerprintOf(der: Buffer): string {
   let fingerprint = fingerprints.get(der)
   if (fingerprint === undefined) {
-    fingerprint = createHash('sha256').update(der).digest('hex')
+    fingerprint = hash('sha256', der, 'hex')
     fingerprints.set(der, fingerprint)
   }
   return fingerprint

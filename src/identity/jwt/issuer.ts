@@ -53,8 +53,9 @@ export const issuerSchema = z.strictObject({
   name: z
     .string()
     .regex(/^[\w.-]{1,63}$/, 'must have 1 to 63 letters, digits, "_", "." or "-"')
-    // `bridge:NAME` is the principal of a bridge.
-    .refine((name) => name !== 'bridge', 'must not be "bridge": bridges are principals of such names'),
+    // `bridge:NAME` is the principal of a bridge, and what `worker:NAME` publishes is kept from that worker.
+    .refine((name) => name !== 'bridge', 'must not be "bridge": bridges are principals of such names')
+    .refine((name) => name !== 'worker', 'must not be "worker": workers are principals of such names'),
   /** The exact `iss` of its tokens. */
   issuer: z.string().min(1).max(1024),
   /** Where its keys are, or the keys themselves. Left out: what OpenID Connect Discovery says of `issuer`. */

@@ -92,7 +92,8 @@ function thingFor(
   }
   if (existing === undefined) return { write: fresh, before: undefined }
   const recorded = records.thing(name)
-  if (authority.existingThings !== 'attach' && !isMadeBy(authority, name, records.certificates()))
+  const own = existing === recorded && isMadeBy(authority, name, records.certificates())
+  if (authority.existingThings !== 'attach' && !own)
     throw new TemplateFailure(
       `there is a thing "${name}" already that this authority has not made; "existingThings: attach" allows it`,
     )
@@ -115,9 +116,15 @@ function thingFor(
   return { write: chosen, before: recorded }
 }
 
+/**
+ * Whether an authority has made a thing of the records. A certificate of its that still waits says only that it was about to: so it
+ * goes on where it broke off, unless another authority has come first.
+ */
 function isMadeBy({ name }: Authority, thing: string, certificates: Iterable<CertificateRecord>): boolean {
-  for (const record of certificates) if (record.thing === thing && record.authority === name) return true
-  return false
+  const about = [...certificates].filter((record) => record.thing === thing)
+  const own = about.filter(({ authority }) => authority === name)
+  if (own.some(({ status }) => status !== 'PENDING_ACTIVATION')) return true
+  return own.length > 0 && own.length === about.length
 }
 
 function typeFor(

@@ -6,6 +6,7 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { complainAboutTopicName } from '../../core/topic.ts'
 import type { PacedLog } from '../../core/paced-log.ts'
+import type { RateLimiter } from '../limits.ts'
 import type { BrokerConnection } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Sessions } from './sessions.ts'
@@ -19,6 +20,8 @@ export interface AdmissionOptions {
   readonly metrics: Metrics
   /** Ends the connection that has a client id now [MQTT-3.1.4-2], and resolves when nothing of it is left. */
   readonly endOther: (clientId: string) => Promise<void>
+  /** How often a client id may connect. */
+  readonly connects: RateLimiter
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -59,11 +62,14 @@ export async function admit(
 ): Promise<number> {
   try {
     checkClientId(request, options.limits)
-    const principal = connection.arrival.principal ?? (await authenticate(presented, options))
+    const principal = await principalOf(connection.arrival.principal, presented, options)
     if (principal.until !== undefined && principal.until <= options.now())
       throw new Refusal(connack.credentials, 'the credential has expired')
     const speaker = speakerOf(principal, connection, request)
     authorize(speaker, request, options.access())
+    // After the policy, so that nobody but who may use the client id can use it up.
+    if (options.connects.take(request.clientId, 0) > 0)
+      throw new Refusal(connack.unavailable, 'this client id connects too often')
     // Who may use a client id is policy's business; the session of another principal is not for this one, see Sessions.open.
     await options.endOther(request.clientId)
     if (connection.destroyed) return connack.unavailable
@@ -100,6 +106,18 @@ function checkClientId({ clientId, clean }: ConnectRequest, limits: BrokerLimits
   if (/[\0\uFFFD]/.test(clientId)) throw new Refusal(connack.clientId, 'the client id is not UTF-8 or has U+0000')
   const bytes = Buffer.byteLength(clientId)
   if (bytes > limits.clientIdBytes) throw new Refusal(connack.clientId, `a client id of ${bytes} bytes`)
+}
+
+/** Who it is. What an upgrade has proved may be seconds ago: whether it is still good is asked now. */
+async function principalOf(
+  proved: Principal | undefined,
+  presented: Presented,
+  options: AdmissionOptions,
+): Promise<Principal> {
+  if (proved === undefined) return authenticate(presented, options)
+  const verdict = await options.access().renew(presented, proved)
+  if (verdict.kind === 'principal' && verdict.principal.name === proved.name) return verdict.principal
+  throw new Refusal(connack.credentials, 'what its upgrade showed is not good any more')
 }
 
 async function authenticate(presented: Presented, { access, metrics }: AdmissionOptions): Promise<Principal> {

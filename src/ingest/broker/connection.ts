@@ -70,6 +70,8 @@ export class BrokerConnection extends Duplex {
   readonly arrival: Arrival
   /** Why it ended, where that was our doing. */
   endedFor: ClosedFor | 'taken-over' | 'stopping' | undefined
+  /** How often the broker had looked who may stay when its CONNECT came. */
+  judgedAt = 0
   /** Whether it is being asked if the client may stay, and has to be asked again after that. */
   renewal: 'none' | 'asked' | 'again' = 'none'
   /** CONNACK with code 0 is out. */

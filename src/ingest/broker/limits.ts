@@ -20,6 +20,9 @@ export interface BrokerLimits {
   readonly totalInFlightBytes: number
   /** QoS 0 messages of one client that are kept while the queue is away; further ones are dropped and counted. */
   readonly heldQos0: number
+  /** CONNECTs of one client id a second, and how many at once: each is two events and a session. AWS IoT: 1. */
+  readonly connectsPerSecond: number
+  readonly connectBurst: number
   /** Subscriptions of one client. AWS IoT: 50. */
   readonly subscriptions: number
   /** Topic filters in one SUBSCRIBE. AWS IoT: 8. */
@@ -61,6 +64,8 @@ export const defaultBrokerLimits: BrokerLimits = {
   inFlightBytes: 4 * 1024 ** 2,
   totalInFlightBytes: 256 * 1024 ** 2,
   heldQos0: 100,
+  connectsPerSecond: 1,
+  connectBurst: 20,
   subscriptions: 50,
   filters: 8,
   clientIdBytes: 128,

@@ -16,10 +16,19 @@ export interface Presence {
 /** Client ids whose count of connections is remembered; AWS promises no more than that it grows. */
 const versionsKept = 50_000
 
-export function createPresence(announce: (topic: string, payload: unknown) => void, now = Date.now): Presence {
+/** Events about subscriptions of one connection in a second, as many as AWS takes publishes; further ones are left out. */
+const subscriptionsPerSecond = 100
+
+export function createPresence(
+  announce: (topic: string, payload: unknown) => void,
+  now = Date.now,
+  leftOut: () => void = () => {},
+): Presence {
   /** How often each client id has connected, the longest unused first. */
   const versions = new Map<string, number>()
   const sessions = new WeakMap<BrokerConnection, { readonly id: string; readonly version: number }>()
+  /** Second, and how many events about subscriptions it has seen. */
+  const said = new WeakMap<BrokerConnection, { readonly second: number; events: number }>()
 
   function sessionOf(connection: BrokerConnection): { readonly id: string; readonly version: number } {
     let session = sessions.get(connection)
@@ -48,6 +57,17 @@ export function createPresence(announce: (topic: string, payload: unknown) => vo
     })
   }
 
+  /** SUBSCRIBE is no publish, which is limited: a client that does nothing else must not fill queues by it. */
+  function saySubscriptions(connection: BrokerConnection, eventType: string, topics: readonly string[]): void {
+    if (topics.length === 0) return
+    const second = Math.floor(now() / 1_000)
+    let counted = said.get(connection)
+    if (counted?.second !== second) said.set(connection, (counted = { second, events: 0 }))
+    counted.events += 1
+    if (counted.events > subscriptionsPerSecond) return leftOut()
+    say(connection, 'subscriptions', eventType, { topics })
+  }
+
   return {
     connected(connection) {
       const { version } = sessionOf(connection)
@@ -65,10 +85,10 @@ export function createPresence(announce: (topic: string, payload: unknown) => vo
       })
     },
     subscribed(connection, topics) {
-      if (topics.length > 0) say(connection, 'subscriptions', 'subscribed', { topics })
+      saySubscriptions(connection, 'subscribed', topics)
     },
     unsubscribed(connection, topics) {
-      if (topics.length > 0) say(connection, 'subscriptions', 'unsubscribed', { topics })
+      saySubscriptions(connection, 'unsubscribed', topics)
     },
   }
 }
