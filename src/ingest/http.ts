@@ -1,4 +1,4 @@
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Accept, Accepted, Access, Speaker } from '../core/access.ts'
@@ -16,6 +16,7 @@ import { type Query, readPublish } from './http-publish.ts'
 import { badRequest, HttpRefusal, retryAfter } from './http-refusal.ts'
 import { createWebSocketDoor } from './http-websocket.ts'
 import { failedToListen } from './listen-error.ts'
+import { addressOf } from './listen-on.ts'
 import { createPacedLog } from '../core/paced-log.ts'
 import { sourceIpOf } from './source-ip.ts'
 
@@ -234,10 +235,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
         throw await failedToListen('listen.http', host, port, error)
       })
     },
-    address() {
-      const address = app.server.address() as AddressInfo | null
-      return address === null ? undefined : { host: address.address, port: address.port }
-    },
+    address: () => addressOf(app.server),
     async close(deadlineMs = 10_000) {
       closing = true
       const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs)

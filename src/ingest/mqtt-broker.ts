@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Server } from 'node:net'
+import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import type { Packet } from 'mqtt-packet'
 import type { Accept, Accepted, Access, Principal, Publish } from '../core/access.ts'
@@ -7,14 +7,7 @@ import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { answerConnect, answerWill, connackError, connectionOf, publishFrom } from './broker/aedes-hooks.ts'
-import {
-  admit,
-  type AdmissionOptions,
-  connack,
-  type ConnectRequest,
-  complainAboutStaying,
-  generatedClientId,
-} from './broker/admission.ts'
+import { admit, type AdmissionOptions, connack, type ConnectRequest, generatedClientId } from './broker/admission.ts'
 import { type Arrival, presentedBy } from './broker/arrival.ts'
 import { BrokerConnection, type ClosedFor } from './broker/connection.ts'
 import { Inbound } from './broker/inbound.ts'
@@ -24,8 +17,10 @@ import { BrokerPersistence } from './broker/persistence.ts'
 import { createPresence } from './broker/presence.ts'
 import { Sessions } from './broker/sessions.ts'
 import { complainAboutFilterText, createSubscriptions } from './broker/subscriptions.ts'
+import { Staying } from './broker/staying.ts'
 import { type Wire, wireOfSocket } from './broker/wire.ts'
 import { RateLimiter } from './limits.ts'
+import { addressOf, listenOn } from './listen-on.ts'
 import { failedToListen } from './listen-error.ts'
 import { createPacedLog } from '../core/paced-log.ts'
 import { sourceIpOf } from './source-ip.ts'
@@ -62,7 +57,6 @@ export interface MqttBroker {
 }
 
 const sweepMs = 500
-const rechecksAtOnce = 64
 /** What a connection emits when aedes has forgotten its client. */
 const unregistered = 'unregistered'
 
@@ -94,7 +88,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   const requests = new WeakMap<BrokerConnection, ConnectRequest>()
   /** Those that have not been admitted yet, the oldest first. */
   const strangers = new Set<BrokerConnection>()
-  let rechecks = 0
+  const staying = new Staying(access, log)
   let closing = false
 
   const admission: AdmissionOptions = {
@@ -144,7 +138,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       const connection = connectionOf(client)
       const request = requests.get(connection)
       if (request === undefined) return done(connackError(connack.unavailable), false)
-      connection.judgedAt = rechecks
+      staying.begin(connection)
       const presented = presentedBy(connection.arrival, {
         clientId: request.clientId,
         ...(username !== undefined && { username }),
@@ -194,8 +188,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     )
     presence?.connected(connection)
     connection.admit()
-    // Identities have changed while it was judged, and it was not among those that were looked at then.
-    if (connection.judgedAt !== rechecks) void recheckOne(connection)
+    staying.admitted(connection)
   })
   aedes.on('client', (client) => void registered.set(client.id, connectionOf(client)))
   aedes.on('clientDisconnect', (client) => {
@@ -338,32 +331,9 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       }
     }
     const time = now()
-    for (const connection of clients.values()) lookAtTimes(connection, time)
+    for (const connection of clients.values()) staying.lookAtTimes(connection, time)
     sessions.sweep()
   }, sweepMs).unref()
-
-  /** Ends a connection whose credential was good until now, and has one looked at again whose time for that has come. */
-  function lookAtTimes(connection: BrokerConnection, time: number): void {
-    const { until, renewAt } = connection.speaker?.principal ?? {}
-    if (until !== undefined && until <= time) return connection.cut('expired', 'its credential was good until now')
-    if (renewAt !== undefined && renewAt <= time) void recheckOne(connection)
-  }
-
-  async function recheckOne(connection: BrokerConnection): Promise<void> {
-    // What is being asked may not know what has changed since: it is asked once more.
-    if (connection.renewal !== 'none') return void (connection.renewal = 'again')
-    do {
-      connection.renewal = 'asked'
-      try {
-        const complaint = await complainAboutStaying(connection, access())
-        if (complaint !== undefined) connection.cut('revoked', complaint)
-      } catch (error) {
-        // Identities that can't be asked now are no reason to throw anybody out.
-        log.warn({ clientId: connection.clientId, error: messageOf(error) }, 'it could not be said who may stay')
-      }
-    } while (isAgain(connection))
-    connection.renewal = 'none'
-  }
 
   async function close(deadlineMs = 10_000): Promise<void> {
     closing = true
@@ -394,38 +364,9 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       }
       log.info({}, 'the embedded broker keeps sessions and retained messages in memory; they end with this process')
     },
-    address() {
-      const address = server.address() as AddressInfo | null
-      return address === null ? undefined : { host: address.address, port: address.port }
-    },
-    async recheck(concerns = () => true) {
-      rechecks += 1
-      const concerned = [...clients.values()].filter(
-        ({ speaker }) => speaker !== undefined && concerns(speaker.principal),
-      )
-      // Some at once: one whose authorizer is slow must not keep the others in.
-      const next = concerned.values()
-      const work = async (): Promise<void> => {
-        for (const connection of next) await recheckOne(connection)
-      }
-      await Promise.all(Array.from({ length: rechecksAtOnce }, work))
-    },
+    address: () => addressOf(server),
+    recheck: (concerns = () => true) => staying.recheck(clients.values(), concerns),
   }
-}
-
-/** While it was asked, somebody wanted it asked again. */
-function isAgain({ renewal, destroyed }: BrokerConnection): boolean {
-  return renewal === 'again' && !destroyed
-}
-
-function listenOn(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
 }
 
 function wait(ms: number): Promise<void> {

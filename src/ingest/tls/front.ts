@@ -1,10 +1,11 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { TlsFacts } from '../../core/access.ts'
 import { messageOf, SluiceError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { failedToListen } from '../listen-error.ts'
+import { addressOf, listenOn } from '../listen-on.ts'
 import { createPacedLog } from '../../core/paced-log.ts'
 import { sourceIpOf } from '../source-ip.ts'
 import { failureOf, type TlsFailure, unrecognizedName } from './failure.ts'
@@ -291,10 +292,7 @@ export function createTlsFront(options: TlsFrontOptions): TlsFront {
         throw await failedToListen(setting, host, port, error)
       })
     },
-    address() {
-      const address = server.address() as AddressInfo | null
-      return address === null ? undefined : { host: address.address, port: address.port }
-    },
+    address: () => addressOf(server),
     reload() {
       // One after the other: the last one asked for is the one in force.
       const done = reloading.then(reload)
@@ -322,14 +320,4 @@ function certificatesOf(socket: TLSSocket): Pick<TlsFacts, 'certificate' | 'chai
   for (let issuer = own.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate)
     chain.push(issuer.raw)
   return { certificate: own.raw, chain }
-}
-
-function listenOn(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
 }
