@@ -16,6 +16,7 @@ async function main(parameters: readonly string[]): Promise<void> {
     // What is set here holds for every command added below it.
     .showHelpAfterError('(add --help for what there is)')
     .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', '\nExit codes: 0 fine, 1 problems found or failed (or denied), 2 wrong use.')
     .exitOverride()
   for (const add of commands) add(program)
   await program.parseAsync(parameters, { from: 'user' })

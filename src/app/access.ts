@@ -10,7 +10,11 @@ import { createRegistry, type Registry } from '../identity/registry.ts'
 import { type Place, resourceArn, topicArn } from '../policy/arn.ts'
 import { type CompiledPolicies, compilePolicies } from '../policy/compile.ts'
 import type { PolicyContext, PolicyDecision } from '../policy/context.ts'
-import { complainAboutReservedFilter, complainAboutReservedTopic } from '../policy/reserved-topics.ts'
+import {
+  complainAboutReservedFilter,
+  complainAboutReservedTopic,
+  complainAboutRetained,
+} from '../policy/reserved-topics.ts'
 import { contextOf, contextOfThing } from './policy-context.ts'
 
 /** A bridge as access control sees it: its principal, and what it may publish where no policy says. */
@@ -63,6 +67,7 @@ export function createAccess({ directory, bridges, arn, auth, recordsVersion, me
   // Compiled on first use: the registry gives the same array for the same policies.
   const compiled = new WeakMap<readonly NamedPolicy[], CompiledPolicies>()
   let judged = new WeakMap<Speaker, Judged>()
+  let last: { readonly speaker: Speaker; readonly judged: Judged } | undefined
   let judgedAt = recordsVersion()
   const { authenticate, renew } = createAuthentication(authMethods, { ...auth, registry, place: arn, metrics })
 
@@ -100,13 +105,16 @@ export function createAccess({ directory, bridges, arn, auth, recordsVersion, me
     if (judgedAt !== recordsVersion()) {
       judgedAt = recordsVersion()
       judged = new WeakMap()
+      last = undefined
     }
-    let known = judged.get(speaker)
+    let known = speaker === last?.speaker ? last.judged : judged.get(speaker)
     if (known === undefined) {
       const attached = attachedTo(speaker.principal)
       const role = speaker.principal.pool === undefined ? undefined : roleDocuments(attached.role)
       known = { attached, context: contextOf(speaker, registry, arn, role), decisions: new Map() }
-      judged.set(speaker, known)
+      last = { speaker, judged: known }
+      // Over HTTP a speaker is one request: of those the last is enough, and cheaper than what a WeakMap costs the collector.
+      if (speaker.protocol !== 'http') judged.set(speaker, known)
     }
     return known
   }
@@ -182,8 +190,9 @@ function complainAboutReserved(action: DataAction, name: string): string | undef
     case 'iot:Subscribe':
     case 'iot:Receive':
       return complainAboutReservedFilter(name)
-    case 'iot:Connect':
     case 'iot:RetainPublish':
+      return complainAboutRetained(name)
+    case 'iot:Connect':
       return undefined
   }
 }

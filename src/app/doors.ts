@@ -93,7 +93,7 @@ export async function openDoors(
     const door = broker
     return createHttpDoor({
       access,
-      accept: accept('http'),
+      accept: door === undefined ? accept('http') : handedOn(accept('http'), door),
       ready: options.ready,
       ...(door !== undefined && { mqtt: (wire, arrival) => door.handle(wire, arrival) }),
       limits: { payload, batchMessages, batchBytes },
@@ -103,14 +103,14 @@ export async function openDoors(
   }
 
   function makeBroker(): Promise<MqttBroker> {
-    const { payload, connections } = settings.limits
+    const { payload, connections, topicBytes, topicLevels } = settings.limits
     // Room for the topic and the header beside the largest payload.
     return createMqttBroker({
       access,
       accept: accept('mqtt'),
       announce,
       deniedSubscribe: settings.broker.deniedSubscribe,
-      limits: { publishBytes: payload + 70_000, clients: connections },
+      limits: { publishBytes: payload + 70_000, clients: connections, topicBytes, topicLevels },
       log,
       metrics,
     })
@@ -162,6 +162,15 @@ export async function openDoors(
       { intervalMs: certificatesMs, onError: (error) => log.warn({ error }, 'certificates are no longer watched') },
     )
     return front.address() ?? where
+  }
+}
+
+/** What is published over HTTP comes to those who have subscribed, as in AWS IoT: one broker stands behind all doors. */
+function handedOn(accept: Accept, broker: MqttBroker): Accept {
+  return async (speaker, publish) => {
+    const accepted = await accept(speaker, publish)
+    if (accepted.kind === 'accepted') broker.distribute(publish)
+    return accepted
   }
 }
 

@@ -1,20 +1,25 @@
 import { z } from 'zod'
 import type { Principal, Protocol, Speaker } from '../core/access.ts'
 import type { Config } from '../config/load.ts'
-import type { NamedPolicy } from '../core/directory.ts'
+import type { NamedPolicy, PrincipalEntry } from '../core/directory.ts'
 import { SluiceError } from '../core/errors.ts'
 import { suggestion } from '../core/nearest.ts'
 import type { Position } from '../core/problem.ts'
 import { principalFrom } from '../identity/method.ts'
 import type { Records } from '../identity/records.ts'
 import { createRegistry, type Registry } from '../identity/registry.ts'
+import { certificatesOf } from '../identity/x509/proof.ts'
 import { type Action, actions } from '../policy/actions.ts'
 import { resourceArn } from '../policy/arn.ts'
 import { compilePolicies } from '../policy/compile.ts'
 import type { PolicyDecision } from '../policy/context.ts'
 import { notesOnPolicyDocument } from '../policy/examine.ts'
 import type { Complaint } from '../policy/report.ts'
-import { complainAboutReservedFilter, complainAboutReservedTopic } from '../policy/reserved-topics.ts'
+import {
+  complainAboutReservedFilter,
+  complainAboutReservedTopic,
+  complainAboutRetained,
+} from '../policy/reserved-topics.ts'
 import { bridgePrincipal } from './bridges.ts'
 import { contextOf } from './policy-context.ts'
 
@@ -90,7 +95,7 @@ export function simulate(known: Known, asked: Simulation): Simulated {
   const { clientId } = speaker
   const common = { action, resource, ...(clientId !== undefined && { clientId }) }
 
-  const reserved = complainAboutReserved(action, resource)
+  const reserved = complainAboutReserved(action, resource, asked.retain)
   if (reserved !== undefined)
     return { decision: 'deny', explicit: true, ...common, because: reserved, missingContextValues: [] }
 
@@ -144,10 +149,15 @@ function thingOf({ resource }: Simulation): { readonly thingName?: string } {
 }
 
 /** What the doors refuse before any policy is asked. */
-function complainAboutReserved(action: Action, resource: string): string | undefined {
-  if (action === 'iot:Publish') return complaint(complainAboutReservedTopic, lastPart(resource, 'topic'))
+function complainAboutReserved(action: Action, resource: string, retain: boolean): string | undefined {
+  const topic = lastPart(resource, 'topic')
+  if (action === 'iot:Publish')
+    return (
+      complaint(complainAboutReservedTopic, topic) ?? (retain ? complaint(complainAboutRetained, topic) : undefined)
+    )
+  if (action === 'iot:RetainPublish') return complaint(complainAboutRetained, topic)
   if (action === 'iot:Subscribe') return complaint(complainAboutReservedFilter, lastPart(resource, 'topicfilter'))
-  if (action === 'iot:Receive') return complaint(complainAboutReservedFilter, lastPart(resource, 'topic'))
+  if (action === 'iot:Receive') return complaint(complainAboutReservedFilter, topic)
   return undefined
 }
 
@@ -171,7 +181,7 @@ export function effectivePolicies(known: Known, name: string): readonly Effectiv
   const registry = createRegistry(directory, records)
   const { principal, policies } = find(registry, known, name)
   const ways: (readonly [way: string, names: readonly string[]])[] = []
-  const entry = registry.principal(name) ?? records?.certificate(name)
+  const entry = entryOf(registry, name) ?? records?.certificate(name)
   const thing = principal.thing === undefined ? undefined : registry.thing(principal.thing)
   if (entry !== undefined) ways.push(['principal', entry.policies])
   else ways.push([name, policies.map((policy) => policy.name)])
@@ -199,12 +209,27 @@ function waysOfGroup(registry: Registry, name: string): (readonly [string, reado
   return ways
 }
 
+/** By its name, or by the fingerprint of a certificate that stands in it. */
+function entryOf(registry: Registry, name: string): PrincipalEntry | undefined {
+  const holds = ({ proofs }: PrincipalEntry): boolean =>
+    proofs['x509'] !== undefined && certificatesOf(proofs['x509']).some(({ fingerprint }) => fingerprint === name)
+  const named = registry.principal(name)
+  return named !== undefined || !/^[\da-f]{64}$/.test(name) ? named : [...registry.principals()].find(holds)
+}
+
+/** What to do instead for `<issuer>:<sub>` and `<authorizer>:<principalId>`. */
+function cameAlong({ sections }: Known['directory'], name: string): string {
+  const [from = ''] = name.split(/[:#]/, 1)
+  if (from === name || ![...sections.values()].some((entries) => entries.has(from))) return ''
+  return `: what applies to somebody of "${from}" is known only when they come; the log says what they were refused, and why`
+}
+
 function find(
   registry: Registry,
   { directory, settings, records }: Known,
   name: string,
 ): { readonly principal: Principal; readonly policies: readonly NamedPolicy[] } {
-  const entry = registry.principal(name)
+  const entry = entryOf(registry, name)
   if (entry !== undefined) {
     const principal = principalFrom(entry, 'simulated')
     return { principal, policies: registry.policiesOf(principal) }
@@ -228,5 +253,5 @@ function find(
     ...directory.principals.keys(),
     ...settings.bridges.map((one) => bridgePrincipal(one.name)),
   ])
-  throw new SluiceError('WRONG_USE', `identity/ has no principal "${name}"${close}`)
+  throw new SluiceError('WRONG_USE', `identity/ has no principal "${name}"${close}${cameAlong(directory, name)}`)
 }

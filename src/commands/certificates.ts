@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import type { CertificateAct, CertificateRequest } from '../admin/control.ts'
 import { SluiceError } from '../core/errors.ts'
 import { ask } from './context.ts'
@@ -30,6 +30,12 @@ const colours: Readonly<Record<string, 'green' | 'yellow' | 'red' | 'gray'>> = {
   REVOKED: 'red',
 }
 
+function knownStatus(text: string): string {
+  const status = text.toUpperCase()
+  if (Object.hasOwn(colours, status)) return status
+  throw new InvalidArgumentError(`It must be one of ${Object.keys(colours).join(', ')}.`)
+}
+
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value]
 
 /** The client certificates that a running ingest knows; changes reach every ingest, and live connections, within a second. */
@@ -45,10 +51,10 @@ export function addCertificates(program: Command): void {
       .option('--policy <policy>', 'a policy; may be given several times', collect, [])
 
   command('ls', 'list them: those of identity/ and those that came by themselves')
-    .option('--status <status>', 'only those of this status')
+    .option('--status <status>', `only those of this status: ${Object.keys(colours).join(', ')}`, knownStatus)
     .action(async (options: Options) => {
       const all = (await ask(program, 'GET', '/certificates')) as readonly Shown[]
-      const wanted = options.status?.toUpperCase()
+      const wanted = options.status
       const list = wanted === undefined ? all : all.filter(({ status }) => status === wanted)
       if (options.json) return console.log(JSON.stringify(list, undefined, 2))
       if (list.length === 0) return console.log('no certificates')

@@ -28,6 +28,7 @@ export function addPolicy(program: Command): void {
     .requiredOption(
       '--principal <principal>',
       'who asks: a principal of identity/, bridge:NAME, or the fingerprint of a certificate that a running ingest knows',
+      principalOrFingerprint,
     )
     .requiredOption('--action <action>', 'iot:Publish, iot:Subscribe, …')
     .requiredOption('--resource <resource>', 'a whole ARN, or the topic, filter, client id or thing alone')
@@ -49,7 +50,11 @@ export function addPolicy(program: Command): void {
   policy
     .command('effective')
     .description('the policies in force for a principal, and through what')
-    .requiredOption('--principal <principal>', 'a principal of identity/, bridge:NAME, or a certificate’s fingerprint')
+    .requiredOption(
+      '--principal <principal>',
+      'a principal of identity/, bridge:NAME, or the fingerprint of a certificate that a running ingest knows',
+      principalOrFingerprint,
+    )
     .option('--json', 'print one JSON document')
     .action(async ({ principal, json }: { principal: string; json?: true }) => {
       const policies = isFingerprint(principal)
@@ -66,6 +71,12 @@ export function addPolicy(program: Command): void {
         console.log(paint('yellow', `note: ${message}`))
       }
     })
+}
+
+/** A fingerprint as openssl prints it is taken, too. */
+function principalOrFingerprint(text: string): string {
+  const plain = text.replaceAll(':', '').toLowerCase()
+  return isFingerprint(plain) ? plain : text
 }
 
 /** A certificate that has registered itself is a principal by its fingerprint, and only a running ingest knows it. */

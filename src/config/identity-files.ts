@@ -44,6 +44,8 @@ export interface IdentityFiles {
   readonly problems: readonly Problem[]
   readonly directory: Directory
   readonly missing: boolean
+  /** Whether a section has an entry of this name, or may have: entries with problems and files that can't be read count. */
+  readonly mayHold: (section: string, name: string) => boolean
 }
 
 /** Reads identity/ with all folders in it. Files in identity/policies/ are policy documents named by their file. */
@@ -70,7 +72,9 @@ export async function readIdentityFiles(options: IdentityFilesOptions): Promise<
     problems.push(...(isDocument ? gatherDocument(file, gathered, options) : gatherFile(file, gathered, options)))
   }
   problems.push(...crossProblems(gathered))
-  return { problems, directory: directoryOf(gathered), missing: paths === undefined }
+  const mayHold = (section: string, name: string): boolean =>
+    gathered.incomplete || gathered.faultyInSections.has(name) || gathered.sections.get(section)?.has(name) === true
+  return { problems, directory: directoryOf(gathered), missing: paths === undefined, mayHold }
 }
 
 function gatherDocument(file: YamlFile, gathered: Gathered, options: IdentityFilesOptions): Problem[] {
@@ -217,9 +221,10 @@ function own(
   for (const named of [...read.files, ...filePathsIn(schema, value, folder)]) gathered.files.add(named)
   gathered.parts.push({ ...of, value: read.value, file, path, unread: read.unread })
   if (read.problems.length > 0 || read.unread || options.resolve === undefined) return read
-  const problems = (of.part.examine?.(read.value) ?? []).map(({ path: inner, message }) => {
+  const problems = (of.part.examine?.(read.value) ?? []).flatMap(({ path: inner, message }) => {
     const at = file.pathOf(inner, path)
-    return file.problem(at, `${dotted(at)}: ${message}`)
+    // What stands in the place of a reference that nobody resolved is no value to complain about.
+    return file.hasOpenReferencesBelow(at) ? [] : [file.problem(at, `${dotted(at)}: ${message}`)]
   })
   return { value: read.value, problems }
 }
@@ -265,7 +270,7 @@ function policyAt(file: YamlFile, path: Path, name: string, position: Position):
 function alreadyAt(file: YamlFile, path: Path, noun: string, name: string, position: Position): Problem {
   return file.problem(
     path,
-    `a ${noun} named "${name}" is already at ${formatPosition(position)}`,
+    `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun} named "${name}" is already at ${formatPosition(position)}`,
     positionOf(file, path),
   )
 }

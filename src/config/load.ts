@@ -120,7 +120,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     ...workers.problems,
     ...identity.problems,
     ...rules.problems,
-    ...(ingest ? unknownBridgePolicies(sluice, identity) : []),
+    ...(ingest ? [...unknownBridgePolicies(sluice, identity), ...unknownAuthorizers(sluice, identity)] : []),
   ].toSorted(inOrder)
   if (problems.length > 0 || sluice.settings === undefined) return { problems }
   const { settings } = sluice
@@ -130,7 +130,12 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   }
 }
 
-const noIdentity: IdentityFiles = { problems: [], directory: directoryOf(nothingGathered()), missing: false }
+const noIdentity: IdentityFiles = {
+  problems: [],
+  directory: directoryOf(nothingGathered()),
+  missing: false,
+  mayHold: () => false,
+}
 const noRules: RuleFiles = { problems: [], rules: [], missing: false }
 
 /** Of sluice.yaml, workers resolve only what all processes share, so any of them will do. */
@@ -159,6 +164,20 @@ function unknownBridgePolicies({ settings, file }: SluiceFile, { directory, prob
     }),
   )
 }
+
+/** The authorizer of a server name stands in identity/. */
+function unknownAuthorizers({ settings, file }: SluiceFile, { directory, mayHold }: IdentityFiles): Problem[] {
+  if (settings === undefined || file === undefined) return []
+  return settings.tls.names.flatMap(({ defaultAuthorizer: name }, index) => {
+    if (name === undefined || mayHold(authorizers, name)) return []
+    const path = ['tls', 'names', index, 'defaultAuthorizer']
+    const close = suggestion(name, directory.sections.get(authorizers)?.keys() ?? [])
+    return [file.problem(path, `${path.join('.')}: there is no authorizer "${name}" in identity/${close}`)]
+  })
+}
+
+/** The section of identity/ that `tls` of sluice.yaml speaks of. */
+const authorizers = 'authorizers'
 
 function inOrder(a: Problem, b: Problem): number {
   if (a.file !== b.file) return a.file < b.file ? -1 : 1

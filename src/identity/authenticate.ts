@@ -32,7 +32,8 @@ export function createAuthentication(methods: readonly AuthMethod[], context: Au
   return {
     async authenticate(presented) {
       for (const { type, authenticate } of opened) {
-        const verdict = await guarded(type, () => authenticate(presented))
+        const answer = guarded(type, () => authenticate(presented))
+        const verdict = answer instanceof Promise ? await answer : answer
         if (verdict.kind !== 'absent') return verdict
       }
       if (presented.password === undefined && presented.bearer === undefined) return { kind: 'absent' }
@@ -49,12 +50,17 @@ export function createAuthentication(methods: readonly AuthMethod[], context: Au
     },
   }
 
-  async function guarded(type: string, ask: () => Promise<Verdict>): Promise<Verdict> {
+  function guarded(type: string, ask: () => Verdict | Promise<Verdict>): Verdict | Promise<Verdict> {
     try {
-      return await ask()
+      const answer = ask()
+      return answer instanceof Promise ? answer.catch((error: unknown) => failedBy(type, error)) : answer
     } catch (error) {
-      log.error(type, { method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
-      return failed
+      return failedBy(type, error)
     }
+  }
+
+  function failedBy(type: string, error: unknown): Verdict {
+    log.error(type, { method: type, error: messageOf(error) }, 'an auth method failed; it refuses')
+    return failed
   }
 }

@@ -93,6 +93,19 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
     return known
   }
 
+  /** What the last request of an HTTP connection has proved, and when: many follow each other with the same credential. */
+  const said = new WeakMap<object, { readonly shown: string; readonly until: number }>()
+
+  function saidBefore({ http }: Presented, time: number): boolean {
+    if (http?.connection === undefined || http.query.includes('X-Amz-')) return false
+    // The certificate is the connection's; the rest of what a request can claim stands in these two.
+    const shown = `${http.headers['authorization'] ?? ''}\n${http.headers['x-sluice-principal'] ?? ''}`
+    const last = said.get(http.connection)
+    if (last?.shown === shown && last.until > time) return true
+    said.set(http.connection, { shown, until: time + limits.provedMs / 2 })
+    return false
+  }
+
   return {
     ask(presented) {
       // Nobody has failed yet, which is most of the time of most installations.
@@ -121,6 +134,7 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
 
     succeeded(presented) {
       const time = now()
+      if (saidBefore(presented, time)) return
       const { address, claims } = readOnce(presented)
       const whole = wholeOf(address, claims)
       if (whole === undefined) return

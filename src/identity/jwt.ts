@@ -47,19 +47,18 @@ interface OpenedIssuer {
 
 function openJwt(context: AuthMethodContext): OpenedMethod {
   const { registry, log, now } = context
-  if (registry.section(issuerSection.key).size === 0)
-    return { authenticate: async () => absent, renew: async () => refused }
+  if (registry.section(issuerSection.key).size === 0) return { authenticate: () => absent, renew: async () => refused }
   const issuers = issuersByIss(context)
   const entries = entriesBySubject(registry)
   const entryOf = (issuer: string, subject: string) => entries.get(subjectKey(issuer, subject))
   warnAboutLooseEntries(context)
 
-  async function authenticate(presented: Presented): Promise<Verdict> {
+  function authenticate(presented: Presented): Verdict | Promise<Verdict> {
     const shape = presentedJwt(presented)
     if (shape === undefined) return absent
-    if (shape === 'too-long') return refused
+    if (shape === 'too-long') return no('it is longer than a token may be')
     const issuer = issuers.get(shape.iss)
-    return issuer === undefined ? refused : judge(shape, presented, issuer)
+    return issuer === undefined ? no('its issuer is none of issuers: (iss)') : judge(shape, presented, issuer)
   }
 
   async function judge(shape: JwtShape, { tls }: Presented, { settings, keys }: OpenedIssuer): Promise<Verdict> {
@@ -68,8 +67,12 @@ function openJwt(context: AuthMethodContext): OpenedMethod {
     const options = { issuer: settings, registry, entryOf, region: context.place.region, now: at }
     const identity = 'why' in verified ? verified : identityOf(verified.value, options)
     if ('value' in identity) return { kind: 'principal', principal: identity.value }
-    // Under the doors' own lines, which a flood can't multiply.
-    log.debug({ issuer: settings.name, why: identity.why }, 'a token was refused')
+    return no(identity.why, settings.name)
+  }
+
+  /** Under the doors' own lines, which a flood can't multiply. Nothing of the token is said. */
+  function no(why: string, issuer?: string): Verdict {
+    log.debug({ ...(issuer !== undefined && { issuer }), why }, 'a token was refused')
     return refused
   }
 

@@ -37,7 +37,8 @@ export interface AuthMethodContext {
 
 /** A method on one snapshot of the identities. */
 export interface OpenedMethod {
-  readonly authenticate: Authenticate
+  /** Answers at once where nothing of its own was shown: most methods are asked in vain, for every request. */
+  readonly authenticate: (presented: Presented) => Verdict | Promise<Verdict>
   /**
    * Whether somebody whom this method let in may stay: looks at what it has of the principal now, and tries no proof that is good
    * only once. Left out: `authenticate` again.

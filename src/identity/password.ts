@@ -69,7 +69,7 @@ function openPassword({ registry, keep, log, now }: AuthMethodContext): OpenedMe
   const decoys = [...hashes.values()].map(({ hash }) => ({ ...hash, hash: randomBytes(hash.hash.length) }))
 
   return {
-    async authenticate(presented) {
+    authenticate(presented) {
       const shown = shownBy(presented)
       if (shown === undefined) return absent
       if (leavesToAuthorizer(registry, presented, shown.name)) return absent

@@ -77,7 +77,7 @@ function openSigV4({ registry, place, once, log, now }: AuthMethodContext): Open
   let verifier: ReturnType<typeof openVerifier> | undefined
 
   return {
-    async authenticate(presented) {
+    authenticate(presented) {
       const { http } = presented
       if (http === undefined || !showsSignature(http)) return absent
       return judge(presented, true)

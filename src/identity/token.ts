@@ -57,7 +57,7 @@ function openToken({ registry }: AuthMethodContext): OpenedMethod {
   const nobody = randomBytes(32)
 
   return {
-    async authenticate(presented) {
+    authenticate(presented) {
       if (presented.bearer !== undefined) return byBearer(presented, Buffer.from(presented.bearer, 'utf8'))
       if (presented.password !== undefined) return byName(presented)
       // A user name alone shows no token; another method may have a use for it.

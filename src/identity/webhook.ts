@@ -48,21 +48,23 @@ function openWebhook({ registry, once, log, now }: AuthMethodContext): OpenedMet
   const nobody = [randomBytes(32)]
 
   return {
-    async authenticate({ http, protocol }) {
-      if (protocol !== 'http' || http === undefined || !showsWebhook(http)) return absent
-      const shown = readWebhook(http)
-      if (shown === undefined || Math.abs(shown.at - now()) > maxWebhookSkewMs) return refused
-      const entry = registry.principal(shown.principal)
-      const keys = keysOf(entry)
-      // An unknown principal's body is read too: names can be guessed, and what is done with them must not tell them.
-      const right = isSigned(shown, (await http.body?.()) ?? Buffer.alloc(0), keys.length > 0 ? keys : nobody)
-      if (!right || entry === undefined || keys.length === 0) return refused
-      const first = await firstTime(shown)
-      if (first === undefined) return cannotTell
-      return first ? { kind: 'principal', principal: principalFrom(entry, 'webhook') } : refused
-    },
+    authenticate: ({ http, protocol }) =>
+      protocol === 'http' && http !== undefined && showsWebhook(http) ? judge(http) : absent,
     /** A request is over before anybody could ask. */
     renew: async () => refused,
+  }
+
+  async function judge(http: HttpFacts): Promise<Verdict> {
+    const shown = readWebhook(http)
+    if (shown === undefined || Math.abs(shown.at - now()) > maxWebhookSkewMs) return refused
+    const entry = registry.principal(shown.principal)
+    const keys = keysOf(entry)
+    // An unknown principal's body is read too: names can be guessed, and what is done with them must not tell them.
+    const right = isSigned(shown, (await http.body?.()) ?? Buffer.alloc(0), keys.length > 0 ? keys : nobody)
+    if (!right || entry === undefined || keys.length === 0) return refused
+    const first = await firstTime(shown)
+    if (first === undefined) return cannotTell
+    return first ? { kind: 'principal', principal: principalFrom(entry, 'webhook') } : refused
   }
 
   /**

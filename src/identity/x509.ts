@@ -50,7 +50,7 @@ function openX509(context: AuthMethodContext): OpenedMethod {
   const announced = new WeakSet<object>()
 
   return {
-    authenticate: (presented) => judge(presented, true),
+    authenticate: (presented) => (presented.tls?.certificate === undefined ? absent : judge(presented, true)),
     renew: (presented) => judge(presented, false),
   }
 

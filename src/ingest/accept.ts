@@ -115,6 +115,8 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
       traceId: id,
       door,
       principal: speaker.principal.name,
+      clientId: speaker.clientId?.slice(0, 128),
+      sourceIp: speaker.sourceIp,
       topic: publish.topic.slice(0, 256),
       thing: publish.thing,
       reason,
@@ -205,9 +207,9 @@ function refusalByPolicy(access: Access, speaker: Speaker, publish: Publish): Re
   }
   if (!publish.retain) return undefined
   const retained = access.decide(speaker, 'iot:RetainPublish', publish.topic)
-  return retained.allow
-    ? undefined
-    : forbidden('policy', 'not allowed to publish a retained message to this topic', retained.because)
+  if (retained.allow) return undefined
+  const reason = retained.reserved ? 'reserved' : 'policy'
+  return forbidden(reason, 'not allowed to publish a retained message to this topic', retained.because)
 }
 
 /** The second decision of a message on behalf of a thing: what that thing's own policies say. */

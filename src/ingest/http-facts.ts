@@ -7,20 +7,17 @@ export interface HttpConnection {
   readonly tls?: TlsFacts
 }
 
-/** A request as auth methods see it. `contentType` is put back where the door has taken it out of the headers. */
-export function httpFactsOf(
-  request: IncomingMessage,
-  more: { readonly body?: () => Promise<Buffer>; readonly contentType?: string | undefined } = {},
-): HttpFacts {
+/** A request as auth methods see it. */
+export function httpFactsOf(request: IncomingMessage, body?: () => Promise<Buffer>): HttpFacts {
   const url = request.url ?? ''
   const mark = url.indexOf('?')
   return {
     method: request.method ?? '',
     path: mark === -1 ? url : url.slice(0, mark),
     query: mark === -1 ? '' : url.slice(mark + 1),
-    headers: textsOf(request.headers, more.contentType),
+    headers: textsOf(request.headers),
     connection: request.socket,
-    ...(more.body !== undefined && { body: more.body }),
+    ...(body !== undefined && { body }),
   }
 }
 
@@ -41,11 +38,9 @@ export function presentedWith(
   }
 }
 
-function textsOf(headers: IncomingHttpHeaders, contentType: string | undefined): Readonly<Record<string, string>> {
-  const texts: Record<string, string> = Object.create(null) as Record<string, string>
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) texts[name] = Array.isArray(value) ? value.join(', ') : value
-  }
-  if (contentType !== undefined) texts['content-type'] = contentType
-  return texts
+/** Node's own object, which has no prototype, unless there is the one header that it keeps as a list: an answer's, and no request's. */
+function textsOf(headers: IncomingHttpHeaders): Readonly<Record<string, string>> {
+  if (headers['set-cookie'] === undefined) return headers as Readonly<Record<string, string>>
+  const { 'set-cookie': _cookies, ...texts } = headers
+  return Object.assign(Object.create(null) as Record<string, string>, texts)
 }

@@ -139,8 +139,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     if (closing) throw new HttpRefusal(503, 'shutting down', closingMs)
     const connection = connectionOf(request.raw.socket)
     const { sourceIp, tls } = connection
+    // The framework has had its look: from here on the headers are as they came.
     const contentType = contentTypes.get(request.raw)
-    const facts = httpFactsOf(request.raw, { body: () => body.read(unproved), contentType })
+    if (contentType !== undefined) request.raw.headers['content-type'] = contentType
+    const facts = httpFactsOf(request.raw, () => body.read(unproved))
     const presented = presentedWith('http', facts, connection)
     const verdict = await access()
       .authenticate(presented)

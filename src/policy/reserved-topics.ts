@@ -60,6 +60,11 @@ export function complainAboutReservedFilter(filter: string): string | undefined 
   return `topics that begin with "$" are reserved, and this filter is closed to subscribers`
 }
 
+/** Why nobody may publish a retained message there, whatever the policies; undefined where they decide (AWS, "Retained messages"). */
+export function complainAboutRetained(topic: string): string | undefined {
+  return topic.startsWith('$') ? 'topics that begin with "$" are reserved, and nothing is retained on them' : undefined
+}
+
 function topicFits(levels: readonly string[], shape: Shape): boolean {
   for (const [index, wanted] of shape.entries()) {
     if (wanted === '*') return true

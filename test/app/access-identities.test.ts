@@ -39,6 +39,7 @@ const directory: Directory = {
       'clock',
       allow('iot:Publish', 'topic/c', { Condition: { DateLessThan: { 'aws:CurrentTime': '2026-01-01T00:00:00Z' } } }),
     ),
+    policy('retains', allow('iot:RetainPublish', 'topic/kept')),
     policy('denies', allow('iot:Publish', 'topic/*'), { ...allow('iot:Publish', 'topic/secret'), Effect: 'Deny' }),
   ]),
   groups: new Map([
@@ -115,6 +116,14 @@ describe('what a proof brings along', () => {
     deepEqual(allowed(access, speaker({ pool: pool('authenticated', ['a', 'b']) }), ['a', 'b']), [])
     deepEqual(allowed(access, speaker({ policies: ['a'], pool: pool('authenticated', []) }), ['a', 'b']), [])
     deepEqual(allowed(access, speaker({ policies: ['b'], pool: pool('unauthenticated', ['a']) }), ['a', 'b']), ['a'])
+    // iot:RetainPublish is not among the actions that need both (decision 7).
+    const retains = speaker({ policies: ['a'], pool: pool('authenticated', ['retains']) })
+    equal(access.decide(retains, 'iot:RetainPublish', 'kept').allow, true)
+    equal(
+      access.decide(speaker({ policies: ['retains'], pool: pool('authenticated', ['a']) }), 'iot:RetainPublish', 'kept')
+        .allow,
+      false,
+    )
     const denied = speaker({ policies: ['a'], pool: pool('authenticated', ['denies']) })
     const decision = access.decide(denied, 'iot:Publish', 'secret')
     match(decision.allow ? '' : decision.because, /^statement 2 of policy denies denies it \(identity\/all\.yaml:21\)$/)

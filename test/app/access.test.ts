@@ -92,6 +92,8 @@ describe('access', () => {
     const decision = access.decide(speaker('admin'), 'iot:Publish', '$SYS/broker/x')
     deepEqual([decision.allow, !decision.allow && decision.reserved], [false, true])
     equal(access.decide(speaker('admin'), 'iot:Publish', '$aws/things/d-1/shadow/update').allow, true)
+    const retained = access.decide(speaker('admin'), 'iot:RetainPublish', '$aws/things/d-1/shadow/update')
+    deepEqual([retained.allow, !retained.allow && retained.by], [false, 'reserved'])
   })
 
   test('a bridge without policies may publish what it subscribes, and nothing else', () => {

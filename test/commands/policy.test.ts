@@ -53,7 +53,12 @@ describe('sluice policy', () => {
     await writeFiles(folder, files)
   })
 
-  async function run(...parameters: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+  const run = (...parameters: readonly string[]) => runIn(folder, ...parameters)
+
+  async function runIn(
+    folder: string,
+    ...parameters: readonly string[]
+  ): Promise<{ readonly code: number; readonly text: string }> {
     const lines: string[] = []
     const log = mock.method(console, 'log', (line: string) => void lines.push(line))
     const program = new Command('sluice')
@@ -138,6 +143,9 @@ describe('sluice policy', () => {
   test('topics that are closed whatever policies say', async () => {
     equal((await simulate('iot:Subscribe', '$aws/rules/x')).code, 1)
     match((await simulate('iot:Publish', '$SYS/x')).text, /topics that begin with "\$" are reserved/)
+    const shadow = '$aws/things/d-17/shadow/update'
+    match((await simulate('iot:Publish', shadow, '--retain')).text, /nothing is retained on them/)
+    match((await simulate('iot:RetainPublish', shadow)).text, /nothing is retained on them/)
   })
 
   test('as JSON', async () => {
@@ -178,6 +186,22 @@ describe('sluice policy', () => {
     const denied = await run('simulate', '--principal', 'bridge:plant', '--action', 'iot:Publish', '--resource', 'a/b')
     match(denied.text, /policy inside denies it/)
     await rejects(run('effective', '--principal', 'bridge:open'), /the bridge "open" has no policies/)
+  })
+
+  test('secrets behind references are not needed', async (context) => {
+    const other = await temporaryFolder(context)
+    await writeFiles(other, {
+      'sluice.yaml': '',
+      'identity/keys.yaml': `principals:
+  - name: station
+    sigv4: { accessKeyId: SLCSTATION4EXAMPLE01, secretAccessKey: '\${file:secrets/station}' }
+    webhook: { secret: ['\${file:secrets/hook}'] }
+`,
+    })
+    const asked = ['--principal', 'station', '--action', 'iot:Publish', '--resource', 'a']
+    const { code, text } = await runIn(other, 'simulate', ...asked)
+    deepEqual([code, text.split('\n').at(-1)?.trim()], [1, 'no policy is attached'])
+    await rejects(runIn(other, 'simulate', '--principal', 'statoin', ...asked.slice(2)), /did you mean "station"\?/)
   })
 
   test('wrong use says what there is', async () => {

@@ -11,7 +11,7 @@ const cases: readonly {
   readonly says: RegExp
 }[] = [
   { parameters: '', code: 2, says: /^Usage: sluice/ },
-  { parameters: '--help', code: 0, says: /dead-letters/ },
+  { parameters: '--help', code: 0, says: /dead-letters[^]*Exit codes: 0 fine, 1 [^]*2 wrong use/ },
   { parameters: '--version', code: 0, says: /^\d+\.\d+\.\d+\n$/ },
   { parameters: 'chek', code: 2, says: /unknown command 'chek'\n\(Did you mean check\?\)\n\(add --help/ },
   { parameters: 'dead-letters lst', code: 2, says: /unknown command 'lst'\n\(Did you mean ls\?\)/ },
@@ -20,6 +20,7 @@ const cases: readonly {
   { parameters: 'start now', code: 2, says: /too many arguments/ },
   { parameters: 'worker', code: 2, says: /missing required argument 'name'/ },
   { parameters: 'publish a x --qos 2', code: 2, says: /Allowed choices are 0, 1/ },
+  { parameters: 'certificates ls --status revokd', code: 2, says: /It must be one of ACTIVE, INACTIVE, / },
   { parameters: 'publish a x --wait soon', code: 2, says: /It must be a number, 0 or more/ },
   {
     parameters: 'publish a x --token-file none --url http://127.0.0.1',

@@ -62,7 +62,7 @@ export function authMethodConformance(subject: AuthMethodSubject): void {
 
     it('answers every wrong proof alike', async () => {
       const { authenticate } = open()
-      const answers = await Promise.all(Object.values(wrong).map((presented) => authenticate(presented)))
+      const answers = await Promise.all(Object.values(wrong).map(async (presented) => authenticate(presented)))
       assert.ok(answers.length >= 2)
       for (const answer of answers) assert.deepEqual(answer, answers[0])
     })

@@ -196,6 +196,9 @@ test('`policy simulate` knows what has registered itself', async () => {
   const effective = sluice(scope, configs[0] ?? '', ['policy', 'effective', '--principal', id])
   equal(await effective.ended(), 0, effective.output())
   match(effective.output(), /^fleet +group fleet/)
+  const written = id.replaceAll(/..(?!$)/g, '$&:').toUpperCase()
+  const asOpensslWritesIt = sluice(scope, configs[0] ?? '', ['policy', 'effective', '--principal', written])
+  equal(await asOpensslWritesIt.ended(), 0, asOpensslWritesIt.output())
 })
 
 describe('a certificate that leaves ACTIVE', () => {

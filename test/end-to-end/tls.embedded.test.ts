@@ -92,6 +92,13 @@ describe('one port', () => {
     await publisher.publishAsync('b/1', 'x', { qos: 1 })
     await until('it arrives', () => got.length === 1)
     deepEqual(got, ['b/1 x'])
+    equal(await clients.post('https', shown(), '/topics/b/2?retain=true'), 200)
+    await until('what came over HTTP arrives', () => got.length === 2)
+    const { client: late } = await clients.connect('wss', { ...shown(), clientId: 'late' })
+    late?.on('message', (topic, payload, { retain }) => got.push(`${topic} ${payload.toString('utf8')} ${retain}`))
+    await late?.subscribeAsync('b/2', { qos: 1 })
+    await until('and is retained', () => got.length === 3)
+    deepEqual(got, ['b/1 x', 'b/2 x', 'b/2 x true'])
   })
 })
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
 import * as fc from 'fast-check'
-import type { Presented } from '../../src/core/access.ts'
+import type { HttpFacts, Presented } from '../../src/core/access.ts'
 import type { Facts, Log } from '../../src/core/log.ts'
 import { createFloodGuard, defaultFloodLimits, type FloodLimits } from '../../src/identity/flood-guard.ts'
 import { addressOf, claimsOf } from '../../src/identity/flood-guard/claims.ts'
@@ -53,6 +53,20 @@ describe('flood guard', () => {
     clock.time += 60_000
     fail(stranger, perAddress - 1)
     assert.equal(guard.ask(stranger), undefined)
+  })
+
+  it('remembers each credential that one HTTP connection proves', () => {
+    const { guard, fail } = guarded()
+    const connection = {}
+    const over = (token: string): Presented => {
+      const authorization = `Bearer ${token}`
+      const request = http('192.0.2.1', { authorization })
+      return { ...request, bearer: token, http: { ...(request.http as HttpFacts), connection } }
+    }
+    for (const token of ['a', 'a', 'b', 'a']) guard.succeeded(over(token))
+    fail(mqtt('192.0.2.1', 'x'), perAddress)
+    for (const token of ['a', 'b']) assert.equal(guard.ask(over(token)), undefined, token)
+    assert.notEqual(guard.ask(over('c')), undefined)
   })
 
   it('counts those that were under way at once, and forgives them in minutes', () => {

@@ -197,6 +197,7 @@ describe('jwt: what a token must be', () => {
       },
       /NO_MATCHING_KEY/,
     ],
+    'an issuer that is not configured': [(claims) => (claims['iss'] = 'https://elsewhere.example'), /\(iss\)/],
     'proof of a key of DPoP': [(claims) => (claims['cnf'] = { jkt: 'x' }), /bound to a key/],
     'a binding that is none': [(claims) => (claims['cnf'] = 'x'), /bound to a key/],
   }

@@ -35,8 +35,8 @@ describe('sluice identity password', () => {
     const { problems, directory } = await readIdentityFiles({ folder, cwd: folder, shapes: [password] })
     assert.deepEqual(problems, [])
     const { authenticate } = password.open(authContext(createRegistry(directory)))
-    const ask = (text: string) =>
-      authenticate({ protocol: 'mqtt', username: 'plant:7', password: Buffer.from(text) }).then(({ kind }) => kind)
+    const ask = async (text: string) =>
+      (await authenticate({ protocol: 'mqtt', username: 'plant:7', password: Buffer.from(text) })).kind
     assert.equal(await ask('correct horse battery'), 'principal')
     assert.equal(await ask('correct horse battery\n'), 'refused')
   })

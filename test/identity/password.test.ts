@@ -253,7 +253,7 @@ describe('password: load', () => {
     const log = { ...context.log, warn: (_facts: object, text: string) => void lines.push(text) }
     const { authenticate } = password.open({ ...context, log })
     const checker = checkerOf(context)
-    const asked = Array.from({ length: 110 }, (_, index) => authenticate(mqtt('nobody', `guess ${index}`)))
+    const asked = Array.from({ length: 110 }, async (_, index) => authenticate(mqtt('nobody', `guess ${index}`)))
     await new Promise(setImmediate)
     assert.equal(checker.busy, 102)
     const answers = await Promise.all(asked)

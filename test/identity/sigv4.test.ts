@@ -153,7 +153,7 @@ function withHeaders(original: Presented, headers: Readonly<Record<string, strin
 const open = (known: Registry = registry, more: Partial<AuthMethodContext> = {}) =>
   sigv4.open(authContext(known, { now: () => at, ...more }))
 
-const ask = (what: Presented, known?: Registry, more?: Partial<AuthMethodContext>): Promise<Verdict> =>
+const ask = async (what: Presented, known?: Registry, more?: Partial<AuthMethodContext>): Promise<Verdict> =>
   open(known, more).authenticate(what)
 
 const plain = signed()
@@ -706,7 +706,7 @@ async function listen(scope: Scope) {
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]))
     const body = async () => Buffer.concat(await request.toArray())
     const http = { method: request.method ?? '', path, query: query.join('?'), headers, body }
-    void authenticate({ protocol: 'http', http }).then((verdict) => {
+    void Promise.resolve(authenticate({ protocol: 'http', http })).then((verdict) => {
       verdicts.push(verdict)
       return response.end(verdict.kind === 'principal' ? verdict.principal.name : verdict.kind)
     })

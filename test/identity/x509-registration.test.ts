@@ -552,7 +552,7 @@ describe('x509: two ingests on one Redis', () => {
 
   test('a device that comes to both at once is provisioned once', async (t) => {
     const [one, other] = await two(t, { register: 'provision', template })
-    const verdicts = await Promise.all([one, other, one, other].map(({ ask }) => ask(tls(device))))
+    const verdicts = await Promise.all([one, other, one, other].map(async ({ ask }) => ask(tls(device))))
     for (const verdict of verdicts) assert.equal(verdict.kind, 'principal')
     await seen(one.records, 'ACTIVE')
     await until('both see the same', () => {

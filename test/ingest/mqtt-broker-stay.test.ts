@@ -4,7 +4,7 @@ import type { Principal, Verdict } from '../../src/core/access.ts'
 import { createMqttBroker, type MqttBrokerOptions } from '../../src/ingest/mqtt-broker.ts'
 import { type Scope, until } from '../support/cleanup.ts'
 import { countedMetrics, fakeAccept, fakeAccess, linesLog } from '../support/doors.ts'
-import { connectRaw, subscribeRaw } from '../support/raw-mqtt.ts'
+import { connectPacket, connectRaw, subscribeRaw } from '../support/raw-mqtt.ts'
 
 interface Said {
   readonly topic: string
@@ -101,6 +101,26 @@ describe('lifecycle events', () => {
     await connectRaw(t, port, 'd-2')
     await broker.close(200)
     deepEqual(reasons(), ['DUPLICATE_CLIENTID', 'AUTH_ERROR', 'SERVER_INITIATED_DISCONNECT'])
+  })
+
+  test('tell what policies deny from what nobody may send', async (t) => {
+    const { port, said, sink, metrics } = await open(t)
+    sink.reply = ({ topic: reason }) =>
+      reason === 'size' || reason === 'topic' || reason === 'request' || reason === 'reserved'
+        ? { kind: 'refused', id: 'i', status: 403, reason, message: 'no' }
+        : undefined
+    const reasons = (): unknown[] => said.flatMap(({ payload }) => payload['disconnectReason'] ?? [])
+    for (const [index, topic] of ['size', 'topic', 'request', 'reserved'].entries()) {
+      const client = await connectRaw(t, port)
+      client.publish(topic, 1, 1)
+      await until('it is off', () => reasons().length === index + 1)
+    }
+    const twice = await connectRaw(t, port)
+    twice.send(connectPacket('d-1'))
+    await until('a second CONNECT', () => reasons().length === 5)
+    deepEqual(reasons(), ['CLIENT_ERROR', 'CLIENT_ERROR', 'CLIENT_ERROR', 'AUTH_ERROR', 'CLIENT_ERROR'])
+    const closed = (reason: string) => metrics.total('sluice_broker_connections_closed_total', { reason })
+    deepEqual([closed('size'), closed('protocol'), closed('refused')], [1, 3, 1])
   })
 
   test('leave out what was not granted, and client ids that no topic name can hold', async (t) => {

@@ -317,6 +317,24 @@ describe('CONNECT', () => {
     await until('a CONNACK', () => empty.got[0]?.cmd === 'connack' && empty.got[0].returnCode === 2)
   })
 
+  test('its size: a long token and a will fit, and what nobody needs ends before it is read', async (t) => {
+    const { port, access } = await open(t)
+    const will = { topic: 'w', payload: Buffer.alloc(4_000), qos: 0 as const, retain: false }
+    const password = Buffer.alloc(8_192, 'x')
+    access.tokens.set('d-1', password.toString())
+    equal((await connectRaw(t, port, 'd-1', { will, password })).code, 0)
+    equal((await connectRaw(t, port, 'd-1', { will: { ...will, payload: Buffer.alloc(16_384) } })).code, undefined)
+  })
+
+  test('topics of wills, and filters, have the limits that are configured', async (t) => {
+    const { port } = await open(t, { topicBytes: 8, topicLevels: 10 })
+    const will = { topic: 'a/b/c/d/e', payload: Buffer.from('gone'), qos: 0 as const, retain: false }
+    equal((await connectRaw(t, port, 'd-1', { will })).code, 5)
+    const client = await connectRaw(t, port, 'd-1', { will: { ...will, topic: '///////' } })
+    equal(client.code, 0)
+    deepEqual(await subscribeRaw(client, ['////////', '/////////', '1/2/3/4/5']), [1, 0x80, 0x80])
+  })
+
   test('client ids that are names of JavaScript harm nobody', async (t) => {
     const { port, topics } = await open(t)
     for (const clientId of ['constructor', '__proto__', 'hasOwnProperty', 'toString']) {
@@ -441,6 +459,8 @@ describe('subscriptions', () => {
     access.denied.add('iot:Subscribe secret/#')
     const client = await connectRaw(t, port, 'd-2', { clean: false })
     deepEqual(await subscribeRaw(client, ['open', 'secret/#', '$SYS/#', 'a/b/c/d/e/f/g/h/i']), [1, 0x80, 0x80, 0x80])
+    // A grant that nothing ever comes of would be worse.
+    deepEqual(await subscribeRaw(client, ['$share/group/open']), [0x80])
     const sender = await connectRaw(t, port)
     sender.publish('secret/x', 1, 1)
     sender.publish('open', 1, 2)
@@ -456,7 +476,7 @@ describe('subscriptions', () => {
   })
 
   test('every delivery asks iot:Receive, live and retained', async (t) => {
-    const { port, access } = await open(t)
+    const { port, access, log } = await open(t)
     access.denied.add('d-2 iot:Receive a/closed')
     const sender = await device(t, port)
     await sender.publishAsync('a/closed', 'retained', { qos: 1, retain: true })
@@ -480,6 +500,23 @@ describe('subscriptions', () => {
     await sender.publishAsync('a/open', 'again', { qos: 1 })
     await until('again', () => receiver.got.at(-1)?.payload === 'again')
     equal(receiver.got.length, 3)
+    const refused = log.lines.filter((line) => line.startsWith('delivery refused'))
+    match(refused[0] ?? '', /"clientId":"d-2","principal":"d-2","topic":"a\/closed","because":"/)
+    equal(refused.length, 3)
+  })
+
+  test('`#` takes its parent too, and retained messages come for wildcards, as MQTT has it and AWS has not', async (t) => {
+    const { port } = await open(t)
+    const sender = await device(t, port)
+    await sender.publishAsync('sensor', 'parent', { qos: 1, retain: true })
+    await sender.publishAsync('sensor/1', 'child', { qos: 1, retain: true })
+    const receiver = await device(t, port, 'd-2')
+    await receiver.subscribeAsync('sensor/#', { qos: 1 })
+    await until('both', () => receiver.got.length === 2)
+    deepEqual(
+      new Set(receiver.got.map(({ topic, retain }) => `${topic} ${retain}`)),
+      new Set(['sensor true', 'sensor/1 true']),
+    )
   })
 
   test('are bounded: filters of one SUBSCRIBE, subscriptions of one client', async (t) => {

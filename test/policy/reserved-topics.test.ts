@@ -1,6 +1,10 @@
 import { equal, match } from 'node:assert/strict'
-import { describe, it } from 'node:test'
-import { complainAboutReservedFilter, complainAboutReservedTopic } from '../../src/policy/reserved-topics.ts'
+import { describe, it, test } from 'node:test'
+import {
+  complainAboutReservedFilter,
+  complainAboutReservedTopic,
+  complainAboutRetained,
+} from '../../src/policy/reserved-topics.ts'
 
 describe('publishing', () => {
   it('is open under plain topics and the request topics of AWS', () => {
@@ -41,6 +45,12 @@ describe('publishing', () => {
       match(complainAboutReservedTopic(topic) ?? '', /reserved/, topic)
     }
   })
+})
+
+test('nothing is retained under a dollar, open or not', () => {
+  match(complainAboutRetained('$aws/things/t/shadow/update') ?? '', /nothing is retained/)
+  match(complainAboutRetained('$other') ?? '', /nothing is retained/)
+  equal(complainAboutRetained('a/$aws'), undefined)
 })
 
 describe('subscribing', () => {

@@ -30,6 +30,7 @@ export class DoorClients {
   readonly ports: Ports
   readonly #ca: string
   readonly #scope: Scope
+  #connects = 0
 
   constructor(scope: Scope, ports: Ports, ca: string) {
     this.ports = ports
@@ -79,7 +80,8 @@ export class DoorClients {
   ): Promise<{ readonly result: string; readonly client?: MqttClient }> {
     const options: IClientOptions = {
       protocolVersion: 4,
-      clientId: shown.clientId ?? 'c-1',
+      // One of its own each time: a client id that connects over and over is told to wait.
+      clientId: shown.clientId ?? `c-${(this.#connects += 1)}`,
       reconnectPeriod: 0,
       connectTimeout: 8_000,
       ...(shown.username !== undefined && { username: shown.username }),

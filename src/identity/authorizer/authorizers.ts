@@ -79,7 +79,7 @@ export function openAuthorizers(
   const connectionIds = new WeakMap<object, string>()
 
   return {
-    async authenticate(presented) {
+    authenticate(presented) {
       const choice = choose(settings, presented)
       if (!isMine(choice, presented)) return { kind: 'absent' }
       const chosen = chosenOf(choice)

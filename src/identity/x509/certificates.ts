@@ -195,9 +195,11 @@ export function createCertificates(options: {
   }
 
   function mustExist(thing: string | undefined, policies: readonly string[]): void {
-    if (thing !== undefined && registry().thing(thing) === undefined) throw wrong(`there is no thing "${thing}"`)
+    if (thing !== undefined && registry().thing(thing) === undefined)
+      throw wrong(`there is no thing "${thing}"; write it under things: in identity/`)
     for (const name of policies)
-      if (registry().policiesNamed([name])[0]?.document === undefined) throw wrong(`there is no policy "${name}"`)
+      if (registry().policiesNamed([name])[0]?.document === undefined)
+        throw wrong(`there is no policy "${name}" in identity/`)
   }
 
   /** Without its record a revoked certificate would be unknown, and an authority that registers by itself lets it in again. */

@@ -60,13 +60,14 @@ export async function admit(
   presented: Presented,
   options: AdmissionOptions,
 ): Promise<number> {
+  let principal: Principal | undefined
   try {
     checkClientId(request, options.limits)
-    const principal = await principalOf(connection.arrival.principal, presented, options)
+    principal = await principalOf(connection.arrival.principal, presented, options)
     if (principal.until !== undefined && principal.until <= options.now())
       throw new Refusal(connack.credentials, 'the credential has expired')
     const speaker = speakerOf(principal, connection, request)
-    authorize(speaker, request, options.access())
+    authorize(speaker, request, options)
     // After the policy, so that nobody but who may use the client id can use it up.
     if (options.connects.take(request.clientId, 0) > 0)
       throw new Refusal(connack.unavailable, 'this client id connects too often')
@@ -84,7 +85,12 @@ export async function admit(
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal(connack.unavailable, messageOf(error))
     if (!(error instanceof Refusal)) options.log.error({ error: messageOf(error) }, 'admission failed by itself')
-    const facts = { door: 'mqtt', sourceIp: connection.arrival.sourceIp, clientId: request.clientId.slice(0, 128) }
+    const facts = {
+      door: 'mqtt',
+      sourceIp: connection.arrival.sourceIp,
+      clientId: request.clientId.slice(0, 128),
+      ...(principal !== undefined && { principal: principal.name }),
+    }
     options.paced.warn(
       `connect ${refusal.code}`,
       { ...facts, returnCode: refusal.code, because: refusal.message },
@@ -151,11 +157,13 @@ function speakerOf(
   }
 }
 
-function authorize(speaker: Speaker, { clientId, will }: ConnectRequest, access: Access): void {
+function authorize(speaker: Speaker, { clientId, will }: ConnectRequest, options: AdmissionOptions): void {
+  const access = options.access()
+  const { topicBytes: bytes, topicLevels: levels } = options.limits
   const connect = access.decide(speaker, 'iot:Connect', clientId)
   if (!connect.allow) throw new Refusal(connack.denied, connect.because)
   if (will === undefined) return
-  const complaint = complainAboutTopicName(will.topic)
+  const complaint = complainAboutTopicName(will.topic, { bytes, levels })
   if (complaint !== undefined) throw new Refusal(connack.denied, `last will: ${complaint}`)
   const publish = access.decide(speaker, 'iot:Publish', will.topic)
   if (!publish.allow) throw new Refusal(connack.denied, `last will: ${publish.because}`)

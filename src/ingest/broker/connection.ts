@@ -240,6 +240,7 @@ export class BrokerConnection extends Duplex {
   #packet(bytes: Buffer, type: number): void {
     if (this.destroyed) return
     if (!this.ready && type !== packetType.connect) throw new Error('the first packet must be CONNECT') // [MQTT-3.1.0-1]
+    if (this.ready && type === packetType.connect) throw new Error('a second CONNECT') // [MQTT-3.1.0-2]
     this.#parsed = undefined
     this.#parser.parse(bytes)
     if (this.#fault !== undefined) throw this.#fault

@@ -1,6 +1,6 @@
 import type { IPublishPacket } from 'mqtt-packet'
-import type { Accepted, Publish } from '../../core/access.ts'
-import type { BrokerConnection } from './connection.ts'
+import type { Accepted, Publish, RefusalReason } from '../../core/access.ts'
+import type { BrokerConnection, ClosedFor } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 
@@ -24,12 +24,19 @@ interface Entry {
   readonly bytes: number
   state: 'waiting' | 'asked' | 'done' | 'refused'
   /** Why it was refused, for the log. */
-  refusal?: string
+  refusal?: RefusalReason
   /** Counted among the QoS 0 messages that are held. */
   held?: true
   /** Told once, for duplicates of a QoS 2 message: whether it was accepted. */
   settle?: (accepted: boolean) => void
 }
+
+/** Refusals that no policy would lift: the client has sent what nobody may send (AWS's disconnectReason CLIENT_ERROR). */
+const faults: ReadonlyMap<RefusalReason | undefined, ClosedFor> = new Map([
+  ['size', 'size'],
+  ['topic', 'protocol'],
+  ['request', 'protocol'],
+])
 
 /** An entry costs this much beside its bytes. */
 const overhead = 300
@@ -249,7 +256,7 @@ export class Inbound {
           continue
         }
         // 3.1.1 has no way to say no but to close (aedes and AWS IoT do the same, aws-security §8).
-        this.#connection.cut('refused', entry.refusal ?? 'refused')
+        this.#connection.cut(faults.get(entry.refusal) ?? 'refused', entry.refusal ?? 'refused')
         return this.close()
       }
       this.#pop(entry)

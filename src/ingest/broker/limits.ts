@@ -1,3 +1,5 @@
+import { awsTopicLimits } from '../../core/topic.ts'
+
 /** What the embedded broker takes from a client before it says no. Sizes in bytes, times in milliseconds. */
 export interface BrokerLimits {
   /** Connections at once; each costs some kilobytes and a file descriptor. */
@@ -6,7 +8,10 @@ export interface BrokerLimits {
   readonly strangers: number
   /** From the connection to the CONNACK. */
   readonly connectMs: number
-  /** Any packet but PUBLISH, so also a CONNECT with its will, which is all that a stranger can make us hold. */
+  /**
+   * Any packet but PUBLISH, so also a CONNECT with its will, which is all that a stranger can make us hold. Room for the longest JWT, or the
+   * longest token of a custom authorizer with its signature, beside a will. AWS IoT: 128 KiB.
+   */
   readonly controlBytes: number
   /** A whole PUBLISH: payload and topic of AWS IoT's size with room for the header, so that accept can say what is too large. */
   readonly publishBytes: number
@@ -27,6 +32,9 @@ export interface BrokerLimits {
   readonly subscriptions: number
   /** Topic filters in one SUBSCRIBE. AWS IoT: 8. */
   readonly filters: number
+  /** Of a topic filter, and of a last will's topic: UTF-8 bytes, and parts between slashes. AWS IoT: 256 and 8. */
+  readonly topicBytes: number
+  readonly topicLevels: number
   /** UTF-8 bytes of a client id. AWS IoT: 128. */
   readonly clientIdBytes: number
   /** Bytes waiting for a subscriber that doesn't read: QoS 0 is dropped from half of it on, at the whole it is cut off. */
@@ -57,7 +65,7 @@ export const defaultBrokerLimits: BrokerLimits = {
   clients: 10_000,
   strangers: 1_000,
   connectMs: 10_000,
-  controlBytes: 8 * 1024,
+  controlBytes: 16 * 1024,
   publishBytes: 132 * 1024,
   keepAliveMs: 1_200_000,
   inFlight: 1_000,
@@ -68,6 +76,8 @@ export const defaultBrokerLimits: BrokerLimits = {
   connectBurst: 20,
   subscriptions: 50,
   filters: 8,
+  topicBytes: awsTopicLimits.bytes,
+  topicLevels: awsTopicLimits.levels,
   clientIdBytes: 128,
   outgoingBytes: 4 * 1024 ** 2,
   stallMs: 10_000,

@@ -37,7 +37,9 @@ export function createSubscriptions({ access, sessions, limits, paced, dropped }
   function refusalOf({ session, speaker }: BrokerConnection, filter: string): string | undefined {
     if (session === undefined || speaker === undefined) return 'not connected'
     if (filter === '$SYS' || filter.startsWith('$SYS/')) return 'reserved for the broker itself'
-    const complaint = complainAboutTopicFilter(filter)
+    // aedes takes it for a topic called `$share`, on which nothing ever comes.
+    if (filter.startsWith('$share/')) return 'there are no shared subscriptions here'
+    const complaint = complainAboutTopicFilter(filter, { bytes: limits.topicBytes, levels: limits.topicLevels })
     if (complaint !== undefined) return complaint
     const full = session.filters.size >= limits.subscriptions && !session.filters.has(filter)
     if (full) return `more than ${limits.subscriptions} subscriptions`
@@ -48,7 +50,19 @@ export function createSubscriptions({ access, sessions, limits, paced, dropped }
   function mayReceive(connection: BrokerConnection, packet: IPublishPacket): boolean {
     const { speaker, session } = connection
     if (speaker === undefined || connection.destroyed || packet.topic.startsWith('$SYS/')) return false
-    if (!access().decide(speaker, 'iot:Receive', packet.topic).allow) return false
+    const decision = access().decide(speaker, 'iot:Receive', packet.topic)
+    if (!decision.allow) {
+      const { because } = decision
+      const { name } = speaker.principal
+      const facts = () => ({
+        clientId: connection.clientId,
+        principal: name,
+        topic: packet.topic.slice(0, 256),
+        because,
+      })
+      paced.warn(`receive ${name}`, facts, 'delivery refused')
+      return false
+    }
     const { backlog } = connection
     if (packet.qos === 0 && backlog > limits.outgoingBytes / 2) {
       dropped('slow-subscriber')
