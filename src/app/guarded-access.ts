@@ -20,7 +20,7 @@ export function guardedAccess(access: () => Access, guard: FloodGuard): () => Ac
   }
 
   async function authenticate(current: Access, presented: Presented): Promise<Verdict> {
-    const limited = guard.ask(presented)
+    const limited = showsNothingYet(presented) ? undefined : guard.ask(presented)
     if (limited !== undefined) return tooMany(limited.wait)
     const [body, bodyFailed] = watched(presented)
     const verdict = await current.authenticate(body)
@@ -29,6 +29,13 @@ export function guardedAccess(access: () => Access, guard: FloodGuard): () => Ac
     if (verdict.kind === 'refused' && verdict.afterMs === undefined && !bodyFailed()) guard.failed(presented)
     return verdict
   }
+}
+
+/** A WebSocket whose upgrade says nothing of who it is: its CONNECT will, and then is the time to count it. */
+function showsNothingYet({ protocol, clientId, bearer, tls, http }: Presented): boolean {
+  if (protocol !== 'mqtt-ws' || clientId !== undefined) return false
+  const shows = bearer !== undefined || tls?.certificate !== undefined || http?.headers['authorization'] !== undefined
+  return !shows && (http?.query ?? '') === ''
 }
 
 /** The same, and whether its body could not be read when somebody asked for it. */

@@ -224,6 +224,7 @@ describe('flood guard: what is claimed', () => {
       ['AKIDEXAMPLE'],
     )
     assert.deepEqual(names(http('', {}, 'a=b&X-Amz-Credential=AKIDEXAMPLE%2F20150830')), ['AKIDEXAMPLE'])
+    assert.deepEqual(names(http('', {}, 'X%2DAmz-Credential=AKIDEXAMPLE/20150830')), ['AKIDEXAMPLE'])
     assert.deepEqual(names(http('', { 'x-sluice-principal': 'plant' })), ['plant'])
     assert.deepEqual(names({ protocol: 'mqtt', tls: { certificate } }), [
       createHash('sha256').update(certificate).digest('hex'),

@@ -33,7 +33,8 @@ function namesIn({ headers, query }: HttpFacts): readonly string[] {
   const basic = /^basic +(?<text>[A-Za-z0-9+/=]+)/i.exec(authorization)?.groups?.['text']
   const accessKey =
     /^AWS4-HMAC-SHA256 Credential=(?<id>[A-Za-z0-9]{1,128})\//.exec(authorization) ??
-    /(?:^|&)X-Amz-Credential=(?<id>[A-Za-z0-9]{1,128})(?:%2F|\/)/i.exec(query)
+    // As SigV4 reads it: names of parameters may be percent-encoded too.
+    /^(?<id>[A-Za-z0-9]{1,128})\//.exec(query === '' ? '' : (new URLSearchParams(query).get('X-Amz-Credential') ?? ''))
   return [
     basic === undefined ? '' : principalIn(Buffer.from(basic, 'base64').toString('utf8').split(':', 1)[0]),
     accessKey?.groups?.['id'] ?? '',
