@@ -3,11 +3,15 @@ import type { LoadOptions } from '../config/load.ts'
 import { credentials } from '../credentials/index.ts'
 import { forwarders } from '../forwarders/index.ts'
 import { authMethods } from '../identity/index.ts'
+import { complainAboutTls } from '../ingest/tls/material.ts'
 import { examinePolicyDocument } from '../policy/examine.ts'
 import { examineRule, examineTemplate } from '../rules/examine.ts'
 
 /** Everything that configuration is checked against. commands/ gathers it; app/ingest.ts is handed it (decision 2). */
-export type Catalog = Pick<LoadOptions, 'examineRule' | 'examineTemplate' | 'examinePolicyDocument' | 'authMethods'> & {
+export type Catalog = Pick<
+  LoadOptions,
+  'examineRule' | 'examineTemplate' | 'examinePolicyDocument' | 'authMethods' | 'examineServerTls'
+> & {
   readonly forwarders: readonly AnyForwarderDefinition[]
   readonly credentials: readonly AnyCredentialDefinition[]
 }
@@ -16,6 +20,7 @@ export const catalog: Catalog = {
   forwarders,
   credentials,
   authMethods,
+  examineServerTls: complainAboutTls,
   examineRule,
   examineTemplate,
   examinePolicyDocument,

@@ -20,7 +20,10 @@ export interface ReadOptions {
 /** Reads the configuration with the references of exactly those whose process this is. */
 export function readConfiguration({ file, role, catalog, redactor, resolve = true }: ReadOptions): Promise<Loaded> {
   const strict = (owner: Owner) => createResolver({ owner, redactor })
-  return loadConfig({ ...catalog, file, role, resolverFor: resolve ? strict : (owner) => lenient(strict(owner)) })
+  // Without references there may be no files either.
+  const { examineServerTls, ...rest } = catalog
+  const known = resolve ? { ...rest, examineServerTls } : rest
+  return loadConfig({ ...known, file, role, resolverFor: resolve ? strict : (owner) => lenient(strict(owner)) })
 }
 
 /** Variables are here anyway, and the data folder may be named by one; all else stays open. */

@@ -34,6 +34,7 @@ async function variablesOf(file: string, role: Reading, catalog: Catalog): Promi
   const names = new Set<string>()
   await loadConfig({
     ...catalog,
+    examineServerTls: undefined,
     file,
     role,
     resolverFor: () => (reference) => {

@@ -41,6 +41,8 @@ export interface LoadOptions {
   readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
   /** policy/: whether a document is a policy. */
   readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+  /** ingest/: whether the certificates that `tls` names can be served; each text begins with its dotted setting. */
+  readonly examineServerTls?: ((tls: SluiceSettings['tls']) => Promise<readonly string[]>) | undefined
   /** identity/: the auth methods, whose proofs and sections stand in the files there. */
   readonly authMethods?: readonly IdentityShape[] | undefined
   /** Where relative paths start and what problems are shown relative to; the process' own by default. */
@@ -121,6 +123,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     ...identity.problems,
     ...rules.problems,
     ...(ingest ? [...unknownBridgePolicies(sluice, identity), ...unknownAuthorizers(sluice, identity)] : []),
+    ...(ingest ? await unservable(sluice, options) : []),
   ].toSorted(inOrder)
   if (problems.length > 0 || sluice.settings === undefined) return { problems }
   const { settings } = sluice
@@ -147,6 +150,18 @@ function ownerOf(role: Role): Owner {
 /** A missing default folder is an empty one: nothing is allowed, nothing is routed. */
 function missingFolder(missing: boolean, folder: ConfigFolder): readonly Problem[] {
   return missing && folder.missing !== undefined ? [folder.missing] : []
+}
+
+/** Certificates are read by the listeners, again and again; here only to say what is wrong with them before anything starts. */
+async function unservable(
+  { settings, file }: SluiceFile,
+  { examineServerTls }: Pick<LoadOptions, 'examineServerTls'>,
+): Promise<Problem[]> {
+  if (settings === undefined || file === undefined || examineServerTls === undefined) return []
+  return (await examineServerTls(settings.tls)).map((text) => {
+    const setting = /^[\w.]+/.exec(text)?.[0] ?? 'tls'
+    return file.problem(file.pathOf(setting), text)
+  })
 }
 
 function unknownBridgePolicies({ settings, file }: SluiceFile, { directory, problems }: IdentityFiles): Problem[] {

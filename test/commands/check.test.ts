@@ -1,6 +1,7 @@
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { temporaryFolder } from '../support/cleanup.ts'
+import { openMaker } from '../identity/x509-makers.ts'
 import { command, suiteScope } from '../support/command.ts'
 import { writeFiles } from '../support/sluice.ts'
 
@@ -144,4 +145,24 @@ test('a configuration file elsewhere: its paths start from its folder, problems 
   const ran = await command(context, folder, ['check', '--config', 'etc/sluice.yaml'])
   deepEqual([ran.code, ran.stdout], [1, 'etc/rules/one.yaml:1:1: to is missing\n\n1 problem\n'])
   match((await command(context, folder, ['check', '--config', 'etc'])).stdout, /^etc:1:1: .*it is not a file/)
+})
+
+test('check says which server certificate can’t be served, and where it is named', async (context) => {
+  const folder = await temporaryFolder(context)
+  const maker = await openMaker(context)
+  const [own, other] = ['/CN=own', '/CN=other'].map((subject) => maker.selfSigned(subject, []))
+  await writeFiles(folder, {
+    'sluice.yaml':
+      'listen: { https: {} }\ntls:\n  certificates:\n    - { certificate: own.pem, key: other.key }\n    - { certificate: own.pem, key: own.key }\n',
+    'own.pem': own?.pem,
+    'own.key': own?.key,
+    'other.key': other?.key,
+  })
+  const checked = await command(context, folder, ['check'])
+  equal(checked.code, 1)
+  match(
+    checked.stdout,
+    /^sluice\.yaml:4:36: tls\.certificates\.0\.key does not belong to its certificate \(.*other\.key\)$/m,
+  )
+  equal((await command(context, folder, ['check', '--skip-references'])).code, 0)
 })

@@ -84,6 +84,24 @@ export async function readTlsMaterial(
   now: number = Date.now(),
 ): Promise<TlsMaterial> {
   const problems: string[] = []
+  const material = await gather(settings, local, now, problems)
+  if (problems.length > 0) throw new SluiceError('CONFIG_INVALID', problems.join('; '))
+  return material
+}
+
+/** What is wrong with the certificates and keys that `tls` names, each text beginning with its dotted setting; for `check`. */
+export async function complainAboutTls(settings: TlsSettings): Promise<readonly string[]> {
+  const problems: string[] = []
+  await gather(settings, [], Date.now(), problems)
+  return problems
+}
+
+async function gather(
+  settings: TlsSettings,
+  local: readonly CertificateFiles[],
+  now: number,
+  problems: string[],
+): Promise<TlsMaterial> {
   const read = async (setting: string, all: readonly CertificateFiles[]): Promise<ServerCertificate[]> => {
     const certificates: ServerCertificate[] = []
     for (const [index, files] of all.entries()) {
@@ -106,7 +124,6 @@ export async function readTlsMaterial(
     const authorizer = authorizerOf(name)
     names.set(name.name, { ...site, ...(authorizer !== undefined && { authorizer }) })
   }
-  if (problems.length > 0) throw new SluiceError('CONFIG_INVALID', problems.join('; '))
   const warnings = [
     ...[fallback, ...names.values()].flatMap(({ certificates }) => certificates.flatMap((one) => validity(one, now))),
     ...[...names].flatMap(([name, { certificates }]) => certificates.flatMap((one) => fitness(one, name))),
