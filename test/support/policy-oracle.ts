@@ -120,8 +120,40 @@ function applies(statement: OracleStatement, request: PolicyRequest, context: Po
 
 /** Patterns without variables, as actions are. */
 function wild(pattern: string, text: string): boolean {
-  const source = Array.from(pattern, (one) => (one === '*' ? '[^]*' : one === '?' ? '[^]' : RegExp.escape(one)))
-  return new RegExp(`^${source.join('')}$`, 'u').test(text)
+  return fits(Array.from(pattern, wildcard), text)
+}
+
+/** What one place of a pattern takes: this character, any one character, or any run of them. */
+type Piece = { is: string } | 'any one' | 'any run'
+
+function wildcard(character: string): Piece {
+  return character === '*' ? 'any run' : character === '?' ? 'any one' : { is: character }
+}
+
+function exactly(text: string): Piece[] {
+  return Array.from(text, (is) => ({ is }))
+}
+
+/**
+ * Whether the pieces take the whole text: for each piece in turn, every place in the text where it may end. A regular
+ * expression says the same, and with many runs on a long text tries their lengths for hours.
+ */
+function fits(pieces: Piece[], text: string): boolean {
+  const characters = Array.from(text)
+  let ends = characters.map(() => false)
+  ends.unshift(true)
+  for (const piece of pieces) {
+    if (piece === 'any run') {
+      const first = ends.indexOf(true)
+      ends = ends.map((_, place) => first !== -1 && place >= first)
+    } else {
+      ends = ends.map(
+        (_, place) =>
+          place > 0 && ends[place - 1] === true && (piece === 'any one' || piece.is === characters[place - 1]),
+      )
+    }
+  }
+  return ends.at(-1) === true
 }
 
 function arnMatches(pattern: string, resource: string, context: PolicyContext, doubt: boolean): boolean {
@@ -140,19 +172,17 @@ function cutArn(arn: string): string[] {
 }
 
 function matches(pattern: string, text: string, context: PolicyContext, doubt: boolean, wildcards: boolean): boolean {
-  let source = ''
+  const pieces: Piece[] = []
   for (const [piece] of pattern.matchAll(/\$\{[^}]*\}|[^]/gu)) {
-    if (/^\$\{[*?$]\}$/.test(piece)) source += RegExp.escape(piece.slice(2, 3))
+    if (/^\$\{[*?$]\}$/.test(piece)) pieces.push({ is: piece.slice(2, 3) })
     else if (piece.startsWith('${')) {
       const value = oracleText(piece.slice(2, -1), context)
-      if (value !== undefined) source += RegExp.escape(value)
-      else if (doubt) source += '[^]*'
+      if (value !== undefined) pieces.push(...exactly(value))
+      else if (doubt) pieces.push('any run')
       else return false
-    } else if (wildcards && piece === '*') source += '[^]*'
-    else if (wildcards && piece === '?') source += '[^]'
-    else source += RegExp.escape(piece)
+    } else pieces.push(wildcards ? wildcard(piece) : { is: piece })
   }
-  return new RegExp(`^(?:${source})$`, 'u').test(text)
+  return fits(pieces, text)
 }
 
 /** The text with its variables in place; undefined where one has no value. */
