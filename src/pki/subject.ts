@@ -56,8 +56,8 @@ export function commonName(name: string): Subject {
 const commonNameType = '2.5.4.3'
 
 /**
- * Reads `CN=pump 7,O=Works\, Ltd`: types of the table, commas between, a backslash before , + " \ < > ; in a value. Throws SluiceError
- * WRONG_USE with the attribute that is wrong.
+ * Reads `CN=pump 7,O=Works\, Ltd`: types of the table, commas between, a backslash before , + " \ < > ; in a value and before a space
+ * at its ends (RFC 4514, 2.4). Throws SluiceError WRONG_USE with the attribute that is wrong.
  */
 export function parseSubject(text: string): Subject {
   if (text.length > 2000) throw wrong('is longer than 2000 characters')
@@ -72,7 +72,8 @@ export function parseSubject(text: string): Subject {
       )
     const type = typed.includes(name) ? types[name] : undefined
     if (type === undefined) throw wrong(`has no attribute ${name} here; there are: ${typed.join(', ')}`)
-    const value = raw.replace(/^\s+|(?<!\\)\s+$/g, '').replaceAll(/\\(.)/g, '$1')
+    // Spaces at the ends go, unless a backslash stands before: one that is not itself the second of a pair.
+    const value = raw.replaceAll(/^\s+|(?<=(?:^|[^\\])(?:\\\\)*)\s+$/g, '').replaceAll(/\\([^])/g, '$1')
     parts.push({ type: type.oid, value })
     more = comma === ','
   }
@@ -104,10 +105,10 @@ export function commonNameOf(subject: Subject): string | undefined {
   return found.length === 1 ? found[0]?.value : undefined
 }
 
-/** For people to read: `CN=pump 7,O=Works\, Ltd`. */
+/** For people to read, and as {@link parseSubject} reads it: `CN=pump 7,O=Works\, Ltd`. */
 export function subjectText(subject: Subject): string {
   return subject
-    .map(({ type, value }) => `${byOid.get(type)?.name ?? type}=${value.replaceAll(/[,+"\\<>;]/g, '\\$&')}`)
+    .map(({ type, value }) => `${byOid.get(type)?.name ?? type}=${value.replaceAll(/[,+"\\<>;]|^\s|\s$/g, '\\$&')}`)
     .join(',')
 }
 

@@ -134,6 +134,10 @@ describe('provisioning template', () => {
     const at = 'template.Resources.thing.Properties'
     const cases: readonly (readonly [unknown, RegExp])[] = [
       ['{', /^template: is not JSON$/],
+      [
+        template(thing({ ThingName: { 'Fn::Select': [{ valueOf: 1, toString: 1 }, ['a']] } })),
+        /must be \[index, \[values\]\]/,
+      ],
       [[], /^template: /],
       [{ Resources: {} }, /^template\.Resources: must have one AWS::IoT::Certificate/],
       [template({ other: certificate }), /must have one AWS::IoT::Certificate/],

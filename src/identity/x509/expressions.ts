@@ -45,7 +45,7 @@ export function compileText(value: unknown, path: string, compiling: Compiling, 
     }
     case 'Fn::Select': {
       const [written, list] = argumentsOf(argument, 2)
-      const index = Number(written)
+      const index = typeof written === 'string' || typeof written === 'number' ? Number(written) : Number.NaN
       if (!Number.isSafeInteger(index) || index < 0) return wrong(compiling, at, 'must be [index, [values]]')
       const values = compileList(list, at, compiling, depth + 1)
       return (scope) => values(scope)[index] ?? fail(`${at}: there is no value number ${index}`)
