@@ -84,9 +84,12 @@ function parseExact(text: string): unknown {
   return JSON.parse(text, reviver as (key: string, value: unknown) => unknown)
 }
 
+const smallestNormal = 2 ** -1022
+
 /** Whether a double's shortest text is the same number as the source. */
 function holds(value: number, source: string): boolean {
-  if (source.length < 16 && Number.isFinite(value) && value !== 0) return true
+  // Fifteen digits always come back, but not below the smallest normal double, where there are fewer bits (105e-324).
+  if (source.length < 16 && Number.isFinite(value) && Math.abs(value) >= smallestNormal) return true
   return Number.isFinite(value) && canonical(String(value)) === canonical(source)
 }
 
