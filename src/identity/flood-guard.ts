@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Presented } from '../core/access.ts'
+import { keepNewest } from '../core/keep-newest.ts'
 import type { Log } from '../core/log.ts'
 import { Buckets } from './flood-guard/buckets.ts'
 import { Bursts } from './flood-guard/bursts.ts'
@@ -140,10 +141,7 @@ export function createFloodGuard(options: FloodGuardOptions): FloodGuard {
       if (whole === undefined) return
       proved.delete(whole)
       proved.set(whole, time + limits.provedMs)
-      for (const oldest of proved.keys()) {
-        if (proved.size <= limits.proved) break
-        proved.delete(oldest)
-      }
+      keepNewest(proved, limits.proved)
     },
 
     sweep,

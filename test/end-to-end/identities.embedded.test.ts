@@ -1,10 +1,11 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict'
-import { createHash, createHmac, type Hash, type Hmac, randomUUID } from 'node:crypto'
+import { createHash, createHmac, randomUUID } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { hashPassword } from '../../src/identity/password.ts'
+import { Sha256 } from '../../src/identity/sigv4/sha256.ts'
 import { type MadeAuthority, type MadeCertificate, openMaker } from '../identity/x509-makers.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { suiteScope } from '../support/command.ts'
@@ -199,30 +200,11 @@ describe('x509', () => {
 })
 
 /** Signs for both forms with AWS's own signer. */
-class NodeSha256 {
-  readonly #hash: Hash | Hmac
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash =
-      secret === undefined
-        ? createHash('sha256')
-        : createHmac('sha256', typeof secret === 'string' ? secret : bytes(secret))
-  }
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(typeof data === 'string' ? data : bytes(data))
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-  reset(): void {}
-}
-const bytes = (data: ArrayBuffer | ArrayBufferView): Uint8Array =>
-  ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
-
 function signer(service: string, secret = secretAccessKey) {
   return new SignatureV4({
     region,
     service,
-    sha256: NodeSha256,
+    sha256: Sha256,
     applyChecksum: false,
     credentials: { accessKeyId, secretAccessKey: secret },
   })

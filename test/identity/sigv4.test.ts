@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process'
 import { createHash, createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
 import { SignatureV4 } from '@smithy/signature-v4'
 import * as fc from 'fast-check'
@@ -12,10 +11,12 @@ import type { AuthMethodContext } from '../../src/identity/method.ts'
 import { createRegistry, type Registry } from '../../src/identity/registry.ts'
 import { maxSkewMs, maxWebSocketMs, sigv4 } from '../../src/identity/sigv4.ts'
 import { decodeQuery } from '../../src/identity/sigv4/query.ts'
+import { Sha256 } from '../../src/identity/sigv4/sha256.ts'
 import { authMethodConformance } from '../conformance/auth-method.ts'
 import { authContext } from '../support/auth-context.ts'
 import type { Scope } from '../support/cleanup.ts'
 import { directoryOf } from '../support/directory.ts'
+import { listening } from '../support/listening.ts'
 
 const secret = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
 const otherSecret = 'another+secret/of+another+key0123456789'
@@ -543,7 +544,7 @@ describe('sigv4: real clients', () => {
     const signer = new SignatureV4({
       region: 'eu-west-1',
       service: 'iotdata',
-      sha256: NodeSha256,
+      sha256: Sha256,
       credentials: { accessKeyId, secretAccessKey: secret },
     })
     const unsigned = {
@@ -567,7 +568,7 @@ describe('sigv4: real clients', () => {
     const noHash = new SignatureV4({
       region: 'eu-west-1',
       service: 'iotdata',
-      sha256: NodeSha256,
+      sha256: Sha256,
       applyChecksum: false,
       credentials: { accessKeyId: 'ASIDEXAMPLE0000000002', secretAccessKey: secret, sessionToken: token },
     })
@@ -711,13 +712,7 @@ async function listen(scope: Scope) {
       return response.end(verdict.kind === 'principal' ? verdict.principal.name : verdict.kind)
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  scope.after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listening(server, scope)
   return { url: `http://127.0.0.1:${port}`, port, verdicts }
 }
 
@@ -749,19 +744,4 @@ async function send(
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk)
   return Buffer.concat(chunks).toString()
-}
-
-/** The signer's hash, for the client. */
-class NodeSha256 {
-  readonly #hash
-  constructor(key?: unknown) {
-    this.#hash = key === undefined ? createHash('sha256') : createHmac('sha256', key as string | Uint8Array)
-  }
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(typeof data === 'string' ? data : Buffer.from(data as Uint8Array))
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-  reset(): void {}
 }

@@ -1,20 +1,17 @@
 import assert from 'node:assert/strict'
-import { after, describe, it, type TestContext } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { silent } from '../../src/core/log.ts'
 import { createRegistry } from '../../src/identity/registry.ts'
 import { openStoreRecords } from '../../src/identity/store-records.ts'
 import { section } from '../../src/identity/x509/authorities.ts'
 import { fingerprintOf } from '../../src/identity/x509/certificate.ts'
 import { createCertificates } from '../../src/identity/x509/certificates.ts'
+import { suiteScope } from '../support/command.ts'
 import { directoryOf } from '../support/directory.ts'
 import { createMemoryQueues } from '../support/memory-queues.ts'
 import { openMaker } from './x509-makers.ts'
 
-const ends: (() => unknown)[] = []
-after(async () => {
-  for (const end of ends.reverse()) await end()
-})
-const maker = await openMaker({ after: (end) => void ends.push(end as () => unknown) })
+const maker = await openMaker(suiteScope())
 const ca = maker.authority('/CN=Fleet CA')
 const device = ca.issue({ subject: '/CN=d-17' })
 const fingerprint = fingerprintOf(device.der)

@@ -1,18 +1,15 @@
 import assert from 'node:assert/strict'
-import { after, describe, it, type TestContext } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { formatProblem } from '../../src/core/problem.ts'
 import { createRegistry } from '../../src/identity/registry.ts'
 import { x509 } from '../../src/identity/x509.ts'
 import { fingerprintOf } from '../../src/identity/x509/certificate.ts'
 import { authContext } from '../support/auth-context.ts'
+import { suiteScope } from '../support/command.ts'
 import { loadFolder, writeConfig } from '../support/config-folder.ts'
 import { openMaker } from './x509-makers.ts'
 
-const ends: (() => unknown)[] = []
-after(async () => {
-  for (const end of ends.reverse()) await end()
-})
-const maker = await openMaker({ after: (end) => void ends.push(end as () => unknown) })
+const maker = await openMaker(suiteScope())
 const ca = maker.authority('/CN=Fleet CA')
 const device = ca.issue({ subject: '/CN=d-17' })
 const second = ca.issue({ subject: '/CN=d-17' })

@@ -58,26 +58,14 @@ export async function openMaker(scope: Scope) {
     key: text(`${name}.key`),
   })
 
+  /** `openssl req` for a new key of that name; the rest says what comes out. */
+  const request = (name: string, subject: string, newKey: readonly string[], ...rest: readonly string[]) =>
+    openssl('req', '-newkey', ...newKey, '-nodes', '-keyout', `${name}.key`, '-utf8', '-subj', subject, ...rest)
+
   function selfSigned(subject: string, extensions: readonly string[], newKey: readonly string[] = ec): MadeCertificate {
     const name = `s${(count += 1)}`
     const more = extensions.flatMap((extension) => ['-addext', extension])
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      ...newKey,
-      '-nodes',
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.pem`,
-      '-utf8',
-      '-subj',
-      subject,
-      '-days',
-      '3',
-      ...more,
-    )
+    request(name, subject, newKey, '-x509', '-out', `${name}.pem`, '-days', '3', ...more)
     return made(name)
   }
 
@@ -89,19 +77,7 @@ export async function openMaker(scope: Scope) {
       ...certificate,
       issue({ subject, extensions = [], days = 2, newKey = ec, digest = 'sha256' }) {
         const name = `c${(count += 1)}`
-        openssl(
-          'req',
-          '-newkey',
-          ...newKey,
-          '-nodes',
-          '-keyout',
-          `${name}.key`,
-          '-out',
-          `${name}.csr`,
-          '-utf8',
-          '-subj',
-          subject,
-        )
+        request(name, subject, newKey, '-out', `${name}.csr`)
         write(`${name}.ext`, `${extensions.join('\n')}\n`)
         openssl(
           'x509',

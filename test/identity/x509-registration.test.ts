@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, describe, it, test, type TestContext } from 'node:test'
+import { describe, it, test, type TestContext } from 'node:test'
 import type { Presented, Verdict } from '../../src/core/access.ts'
 import type { Thing } from '../../src/core/directory.ts'
 import { type Facts, type Log, silent } from '../../src/core/log.ts'
@@ -15,16 +15,13 @@ import { examinePolicyDocument } from '../../src/policy/examine.ts'
 import { openRedisQueues } from '../../src/queue/redis.ts'
 import { authContext } from '../support/auth-context.ts'
 import { until } from '../support/cleanup.ts'
+import { suiteScope } from '../support/command.ts'
 import { directoryOf } from '../support/directory.ts'
 import { createMemoryQueues } from '../support/memory-queues.ts'
 import { startRedis } from '../support/redis.ts'
 import { type MadeCertificate, openMaker } from './x509-makers.ts'
 
-const ends: (() => unknown)[] = []
-after(async () => {
-  for (const end of ends.reverse()) await end()
-})
-const maker = await openMaker({ after: (end) => void ends.push(end as () => unknown) })
+const maker = await openMaker(suiteScope())
 const ca = maker.authority('/CN=Fleet CA')
 const impostor = maker.authority('/CN=Fleet CA')
 const device = ca.issue({ subject: '/C=DE/O=Acme, Inc./OU=line 1/CN=d-17/serialNumber=0007' })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
-import { after, describe, it, mock, test } from 'node:test'
+import { describe, it, mock, test } from 'node:test'
 import * as fc from 'fast-check'
 import type { Presented, Verdict } from '../../src/core/access.ts'
 import type { Facts, Log } from '../../src/core/log.ts'
@@ -12,16 +12,14 @@ import { section } from '../../src/identity/x509/authorities.ts'
 import { fingerprintOf, maxCertificateBytes, readClientCertificate } from '../../src/identity/x509/certificate.ts'
 import { authMethodConformance } from '../conformance/auth-method.ts'
 import { authContext } from '../support/auth-context.ts'
+import { suiteScope } from '../support/command.ts'
 import { directoryOf } from '../support/directory.ts'
 import { createMemoryQueues } from '../support/memory-queues.ts'
 import { silent } from '../../src/core/log.ts'
 import { caTrue, craft, type MadeCertificate, openMaker, type Part } from './x509-makers.ts'
 
-const ends: (() => unknown)[] = []
-after(async () => {
-  for (const end of ends.reverse()) await end()
-})
-const maker = await openMaker({ after: (end) => void ends.push(end as () => unknown) })
+const scope = suiteScope()
+const maker = await openMaker(scope)
 
 const ca = maker.authority('/CN=Fleet CA/O=Acme')
 const sameSubject = maker.authority('/CN=Fleet CA/O=Acme')
@@ -445,7 +443,7 @@ describe('x509: bytes of strangers', () => {
   it('lets nobody in but with the very bytes, and never throws', async () => {
     const queues = createMemoryQueues()
     const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent })
-    ends.push(() => records.close())
+    scope.after(() => records.close())
     const authorities = [authority({ certificate: ca.pem, register: 'pending' })]
     const context = authContext(createRegistry(directory(principals, authorities), records), { records })
     const { authenticate } = x509.open(context)

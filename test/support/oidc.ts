@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import * as http from 'node:http'
 import * as https from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { OAuth2Issuer, OAuth2Service } from 'oauth2-mock-server'
 import type { Scope } from './cleanup.ts'
+import { listening } from './listening.ts'
 
 /** Changes the claims and the header that a token would have. */
 export type Change = (claims: Record<string, unknown>, header: Record<string, unknown>) => void
@@ -39,13 +38,7 @@ export async function startOidc(scope: Scope, { algorithm = 'ES256', tls }: Oidc
     else service.requestHandler(request, response)
   }
   const server = tls === undefined ? http.createServer(listener) : https.createServer({ ...tls }, listener)
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  scope.after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listening(server, scope)
   const url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
 
   let kid = 1

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Scope } from './cleanup.ts'
+import { listening } from './listening.ts'
 
 export interface Receiver {
   readonly url: string
@@ -32,13 +31,7 @@ export async function startReceiver(scope: Scope, options: { readonly delayMs?: 
       else setTimeout(finish, options.delayMs)
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  scope.after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listening(server, scope)
   return {
     url: `http://127.0.0.1:${port}`,
     seen,

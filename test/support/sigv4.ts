@@ -1,7 +1,8 @@
-import { createHash, createHmac, type Hash, type Hmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { AwsKeys } from '../../src/core/credential.ts'
+import { Sha256 } from '../../src/identity/sigv4/sha256.ts'
 
 /** A request as a server got it. */
 export interface SignedRequest {
@@ -66,30 +67,4 @@ function parseDate(text: string | string[] | undefined): Date | undefined {
   const iso = String(text).replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z')
   const date = new Date(iso)
   return Number.isNaN(date.getTime()) ? undefined : date
-}
-
-/** What the signer wants of a hash, over node:crypto. */
-class Sha256 {
-  #hash: Hash | Hmac
-  readonly #secret: string | Uint8Array | undefined
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#secret = secret === undefined || typeof secret === 'string' ? secret : bytesOf(secret)
-    this.#hash = this.#start()
-  }
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(typeof data === 'string' ? data : bytesOf(data))
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-  reset(): void {
-    this.#hash = this.#start()
-  }
-  #start(): Hash | Hmac {
-    return this.#secret === undefined ? createHash('sha256') : createHmac('sha256', this.#secret)
-  }
-}
-
-function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
-  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
 }

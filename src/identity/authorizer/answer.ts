@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parsedJson } from '../../core/parsed-json.ts'
 
 /** What an authorizer has answered. `malformed` names the field and what it should be, and holds no value. */
 export type Answer =
@@ -33,7 +34,7 @@ const policyDocument = z.unknown().transform((value, context) => {
   }
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   if (text.length > maxDocument) return complain(`must have at most ${maxDocument} characters`)
-  const document = typeof value === 'string' ? parsed(value) : value
+  const document = typeof value === 'string' ? parsedJson(value) : value
   return isObject(document) ? document : complain('must be a policy document')
 })
 
@@ -52,8 +53,8 @@ const yes = z.object({
  */
 export function readAnswer(text: string): Answer {
   if (text.length > maxAnswer) return malformed('', `has more than ${maxAnswer} characters`)
-  let value = parsed(text)
-  if (typeof value === 'string') value = parsed(value)
+  let value = parsedJson(text)
+  if (typeof value === 'string') value = parsedJson(value)
   if (!isObject(value)) return malformed('', 'is not an object')
   const authenticated = Object.hasOwn(value, 'isAuthenticated') ? value['isAuthenticated'] : undefined
   if (authenticated === false) return { kind: 'no' }
@@ -66,14 +67,6 @@ export function readAnswer(text: string): Answer {
 
 function malformed(field: string, problem: string): Answer {
   return { kind: 'malformed', field, problem }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

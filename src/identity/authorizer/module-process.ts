@@ -13,6 +13,7 @@ import type { AuthorizerFunction } from './function.ts'
 import { eachLine } from './lines.ts'
 import type { HostCall } from './module-host.ts'
 import type { PacedLog } from '../../core/paced-log.ts'
+import { parsedJson } from '../../core/parsed-json.ts'
 
 export interface ModuleOptions {
   /** The authorizer's. */
@@ -252,12 +253,7 @@ const failures: Readonly<Record<string, string>> = {
 
 /** What the process said; undefined for anything but what the host says. The module can write there too. */
 function readMessage(line: string): Heard | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(line)
-  } catch {
-    return undefined
-  }
+  const value = parsedJson(line)
   if (typeof value !== 'object' || value === null) return undefined
   const { ready, id, answer, failed } = value as Readonly<Record<string, unknown>>
   if (ready === true) return { kind: 'ready' }

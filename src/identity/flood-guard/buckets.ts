@@ -1,3 +1,5 @@
+import { keepNewest } from '../../core/keep-newest.ts'
+
 /** How many failures one key may have at once and gets back in a minute. */
 interface Bucket {
   left: number
@@ -26,11 +28,7 @@ export class Buckets {
     const left = Math.max(this.#left(key, perMinute, time) - 1, -debtMinutes * perMinute)
     this.#buckets.delete(key)
     this.#buckets.set(key, { left, at: time })
-    if (this.#buckets.size > this.#size)
-      for (const oldest of this.#buckets.keys()) {
-        this.#buckets.delete(oldest)
-        break
-      }
+    keepNewest(this.#buckets, this.#size)
     return left >= 1
   }
 

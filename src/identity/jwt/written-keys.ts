@@ -1,9 +1,11 @@
+import { parsedJson } from '../../core/parsed-json.ts'
+
 /** What only private and secret keys have (RFC 7518 §6): a file that holds them can sign, and belongs to the issuer alone. */
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
 
 /** What is wrong with the text of a JWK Set (RFC 7517 §5) that stands in a file; undefined when it is fine. Repeats nothing of it. */
 export function complainAboutKeys(text: string): string | undefined {
-  const set = parsed(text)
+  const set = parsedJson(text)
   if (set === undefined) return 'is not valid JSON'
   const keys = member(set, 'keys')
   if (!Array.isArray(keys) || keys.length === 0) return 'must be a JWK Set: { "keys": [ … ] } with at least one key'
@@ -13,14 +15,6 @@ export function complainAboutKeys(text: string): string | undefined {
       return `key ${index + 1} is not a public key; put only public ones here`
   }
   return undefined
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
 }
 
 function member(value: unknown, name: string): unknown {

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { keepNewest } from '../../core/keep-newest.ts'
 import { derive } from './derive.ts'
 import type { ScryptHash } from './phc.ts'
 
@@ -85,9 +86,6 @@ export class PasswordChecker {
   #remember(memory: string, time: number): void {
     this.#remembered.delete(memory)
     this.#remembered.set(memory, time)
-    for (const oldest of this.#remembered.keys()) {
-      if (this.#remembered.size <= this.#options.maxRemembered) break
-      this.#remembered.delete(oldest)
-    }
+    keepNewest(this.#remembered, this.#options.maxRemembered)
   }
 }

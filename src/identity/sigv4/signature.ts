@@ -1,6 +1,7 @@
-import { createHash, createHmac, type Hash, type Hmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import type * as smithy from '@smithy/signature-v4'
 import type { HttpFacts } from '../../core/access.ts'
+import { Sha256 } from './sha256.ts'
 import type { ShownSignature } from './shown.ts'
 
 /** SHA-256 of nothing: what a request without a body signs. */
@@ -93,32 +94,4 @@ function queryForms({ form, query }: ShownSignature): readonly Record<string, st
 export function equalTexts(left: string, right: string): boolean {
   const [a, b] = [Buffer.from(left, 'utf8'), Buffer.from(right, 'utf8')]
   return a.length === b.length && timingSafeEqual(a, b)
-}
-
-type Data = string | ArrayBuffer | ArrayBufferView
-
-/** What the signer wants of a hash, over node:crypto: a plain one, or an HMAC where it is given a key. */
-class Sha256 {
-  #hash: Hash | Hmac
-  readonly #key: string | Uint8Array | undefined
-  constructor(key?: Data) {
-    this.#key = key === undefined || typeof key === 'string' ? key : bytesOf(key)
-    this.#hash = this.#start()
-  }
-  update(data: Data): void {
-    this.#hash.update(typeof data === 'string' ? data : bytesOf(data))
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-  reset(): void {
-    this.#hash = this.#start()
-  }
-  #start(): Hash | Hmac {
-    return this.#key === undefined ? createHash('sha256') : createHmac('sha256', this.#key)
-  }
-}
-
-function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
-  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data)
 }

@@ -1,3 +1,4 @@
+import { keepNewest } from '../../core/keep-newest.ts'
 import type { ClientCertificate } from './certificate.ts'
 
 /** Certificates that are kept: about 2 KB each. */
@@ -26,11 +27,8 @@ export class CertificateCache {
   }
 
   add(known: KnownCertificate): void {
-    if (this.#known.size >= certificatesKept) {
-      const [oldest] = this.#known.keys()
-      if (oldest !== undefined) this.#known.delete(oldest)
-    }
     this.#known.set(known.certificate.fingerprint, known)
+    keepNewest(this.#known, certificatesKept)
   }
 
   close(): void {

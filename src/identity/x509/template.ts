@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { CertificateFacts } from '../../core/certificate.ts'
 import type { Mention, PartComplaint } from '../../core/identity-part.ts'
 import { suggestion } from '../../core/nearest.ts'
+import { parsedJson } from '../../core/parsed-json.ts'
 import {
   compileJson,
   compileList,
@@ -104,7 +105,7 @@ export interface ReadTemplate {
 
 /** Reads a provisioning template, as an object or as JSON text. Paths start with `template`. */
 export function readTemplate(value: unknown): ReadTemplate {
-  const written = typeof value === 'string' ? parseJson(value) : value
+  const written = typeof value === 'string' ? parsedJson(value) : value
   if (written === undefined) return unreadable('template', 'is not JSON')
   const parsed = body.safeParse(written)
   if (!parsed.success) {
@@ -218,12 +219,12 @@ function compilePolicy(
     return (scope) => ({ name: checked('PolicyName', policyName, name(scope)) })
   }
   const at = `${path}.PolicyDocument`
-  const written = typeof PolicyDocument === 'string' ? parseJson(PolicyDocument) : PolicyDocument
+  const written = typeof PolicyDocument === 'string' ? parsedJson(PolicyDocument) : PolicyDocument
   if (written === undefined) compiling.complain(at, 'is not JSON')
   const document = compileJson(written, at, compiling)
   return (scope) => {
     const rendered = document(guardedAgainstWildcards(scope))
-    const value = typeof rendered === 'string' ? parseJson(rendered) : rendered
+    const value = typeof rendered === 'string' ? parsedJson(rendered) : rendered
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       throw new TemplateFailure('PolicyDocument is not a policy document')
     return { name: `jitp-${hash('sha256', JSON.stringify(value))}`, document: value }
@@ -294,14 +295,6 @@ const attributeValue = { pattern: /^.{0,800}$/su, says: 'at most 800 characters'
 function checked(what: string, { pattern, says }: typeof entityName, value: string): string {
   if (pattern.test(value)) return value
   throw new TemplateFailure(`${what} is ${JSON.stringify(value.slice(0, 128))}; it must have ${says}`)
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
 }
 
 function unreadable(path: string, message: string): ReadTemplate {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { keepNewest } from '../../core/keep-newest.ts'
 import type { BrokerConnection } from './connection.ts'
 
 /**
@@ -36,8 +37,7 @@ export function createPresence(
       const version = (versions.get(connection.clientId) ?? -1) + 1
       versions.delete(connection.clientId)
       versions.set(connection.clientId, version)
-      const [oldest] = versions.keys()
-      if (versions.size > versionsKept && oldest !== undefined) versions.delete(oldest)
+      keepNewest(versions, versionsKept)
       session = { id: randomUUID(), version }
       sessions.set(connection, session)
     }
