@@ -11,7 +11,7 @@ import { cutBatches, prepareItems, type Prepared } from './batches.ts'
 import type { Breaker } from './breaker.ts'
 import type { Gate, Slots } from './gate.ts'
 import { isSuspicious, marked, resume } from './isolation.ts'
-import { createLedger, type Ledger } from './ledger.ts'
+import { createFates, type Fates } from './fates.ts'
 import { unlessAborted } from './pause.ts'
 import { handOver, persist } from './persist.ts'
 import { createProgress } from './progress.ts'
@@ -56,7 +56,7 @@ const mostComplaints = 20
 interface Hand {
   readonly job: Job<Envelope>
   readonly envelope: Envelope
-  readonly ledger: Ledger
+  readonly fates: Fates
   readonly signal: AbortSignal
   /** Messages to be tried again because the far side, or the way to it, said so. */
   retried: number
@@ -68,7 +68,7 @@ interface Hand {
  */
 export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<Envelope> {
   const { worker, definition, queues, breaker, gate, slots, settings, log, metrics, now } = context
-  const ledgerContext = { worker: worker.name, policy: worker.delivery, now, scrub: context.scrub }
+  const fatesContext = { worker: worker.name, policy: worker.delivery, now, scrub: context.scrub }
   const said = new Set<string>()
   /** Messages given up since the last line about it. */
   let unsaid = 0
@@ -82,9 +82,9 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
       await give([killer], job, envelope.round ?? 0, jobSignal)
       await persist(() => job.update(envelope), jobSignal, log)
     }
-    const ledger = createLedger(envelope.entries, ledgerContext)
-    ledger.expireOld()
-    const hand: Hand = { job, envelope, ledger, signal, retried: 0 }
+    const fates = createFates(envelope.entries, fatesContext)
+    fates.expireOld()
+    const hand: Hand = { job, envelope, fates, signal, retried: 0 }
     try {
       if (isSuspicious(job) || job.data.suspect !== undefined) await sendAlone(hand, start, deaths)
       else await sendTogether(hand)
@@ -102,7 +102,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     if (first === undefined) return
     const progress = createProgress(
       hand.job,
-      () => marked(hand.envelope, hand.ledger.undelivered()),
+      () => marked(hand.envelope, hand.fates.undelivered()),
       settings.progressMs,
       log,
     )
@@ -124,7 +124,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
 
   /** One message at a time, with nothing else being sent in this process; the mark in the stored job says which. */
   async function sendAlone(hand: Hand, start: number, deathsAtStart: number): Promise<void> {
-    const { job, envelope, ledger, signal } = hand
+    const { job, envelope, fates, signal } = hand
     log.warn(
       { job: job.id, deaths: job.deaths },
       'this envelope ended several processes; its messages are sent one at a time',
@@ -135,19 +135,19 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
       if (way === 'shut' || signal.aborted) return
       const deaths = prepared.index === start ? deathsAtStart : 0
       await gate.exclusive(async () => {
-        const mark = { index: ledger.undeliveredBefore(prepared.index), deaths }
-        await persist(() => job.update(marked(envelope, ledger.undelivered(), mark)), signal, log)
+        const mark = { index: fates.undeliveredBefore(prepared.index), deaths }
+        await persist(() => job.update(marked(envelope, fates.undelivered(), mark)), signal, log)
         await sendOne(hand, way.forwarder, [prepared])
-        await persist(() => job.update(marked(envelope, ledger.undelivered())), signal, log)
+        await persist(() => job.update(marked(envelope, fates.undelivered())), signal, log)
       })
     }
   }
 
   /** Makes items of what is to be sent; what the forwarder's schema refuses is rejected on the spot. */
   function prepare(hand: Hand): readonly Prepared[] {
-    const { envelope, ledger } = hand
-    const { items, unfit } = prepareItems(envelope.entries, ledger.untouched(), worker.with, definition.with)
-    for (const { index, reason } of unfit) ledger.record(index, { kind: 'rejected', reason })
+    const { envelope, fates } = hand
+    const { items, unfit } = prepareItems(envelope.entries, fates.untouched(), worker.with, definition.with)
+    for (const { index, reason } of unfit) fates.record(index, { kind: 'rejected', reason })
     return items
   }
 
@@ -165,7 +165,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
 
   /** Sends one batch and records what came of it; says whether anything was delivered. */
   async function sendOne(hand: Hand, forwarder: Forwarder, batch: readonly Prepared[]): Promise<boolean> {
-    const { ledger, signal } = hand
+    const { fates, signal } = hand
     const items = batch.map(({ item }) => item)
     const outcomes = await sendBatch(items, { forwarder, signal, timeoutMs: settings.sendTimeoutMs, log })
     let delivered = 0
@@ -177,7 +177,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
       const unanswered = outcome.kind === 'retry' && !outcome.answered
       // A send that we broke off says nothing about the message.
       if (index === undefined || (unanswered && signal.aborted)) continue
-      const { kind } = ledger.record(index, outcome)
+      const { kind } = fates.record(index, outcome)
       if (kind === 'delivered') delivered += 1
       if (kind === 'again' && outcome.kind === 'retry') hand.retried += 1
       if (outcome.kind === 'blocked') blocked ??= outcome.reason
@@ -193,27 +193,27 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
   }
 
   async function finish(hand: Hand, jobSignal: AbortSignal): Promise<Handled<Envelope>> {
-    const { job, envelope, ledger } = hand
+    const { job, envelope, fates } = hand
     const round = envelope.round ?? 0
-    const failures = ledger.failures()
+    const failures = fates.failures()
     if (failures.length > 0) await give(failures, job, round, jobSignal)
-    const entries = ledger.rest()
+    const entries = fates.rest()
     if (entries.length === 0) return { kind: 'done' }
     const labels = { worker: worker.name, outcome: 'retried' }
     if (hand.retried > 0) metrics.count('sluice_deliveries_total', labels, hand.retried)
 
     const { v, set } = envelope
     // The very same data tells the queue that there is nothing to write.
-    const unchanged = job.data.suspect === undefined && ledger.untouched().length === envelope.entries.length
+    const unchanged = job.data.suspect === undefined && fates.untouched().length === envelope.entries.length
     const data = unchanged ? job.data : marked(envelope, entries)
     if (breaker.blockage() !== undefined) {
-      context.held(ledger.nextExpiry())
+      context.held(fates.nextExpiry())
       return { kind: 'again', data, afterMs: settings.heldMs }
     }
     if (hand.retried === 0) return { kind: 'again', data, afterMs: 0 }
-    const wait = Math.max(backoffMs(worker.delivery.backoff, round, context.random), ledger.wish())
+    const wait = Math.max(backoffMs(worker.delivery.backoff, round, context.random), fates.wish())
     // Never past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
-    const afterMs = Math.min(wait, Math.max(0, ledger.nextExpiry() - now()))
+    const afterMs = Math.min(wait, Math.max(0, fates.nextExpiry() - now()))
     log.debug({ job: job.id, messages: entries.length, round, afterMs }, 'put back to try again')
     return { kind: 'again', data: { v, set, entries, round: round + 1 }, afterMs }
   }

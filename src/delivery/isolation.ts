@@ -1,7 +1,7 @@
 import type { Entry, Envelope, Failure } from '../core/envelope.ts'
 import type { Job } from '../core/queue.ts'
 import { crash } from './decide.ts'
-import { failureOf } from './ledger.ts'
+import { failureOf } from './fates.ts'
 
 /** How many processes may die holding an envelope before it is opened one message at a time. */
 export const isolateAfter = 3

@@ -4,8 +4,8 @@ import type { DeliveryPolicy } from '../core/worker.ts'
 import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired } from './decide.ts'
 import type { Scrub } from './text.ts'
 
-/** What has become of each entry of one envelope while it is in hand. */
-export interface Ledger {
+/** The fates of the entries of one envelope while it is in hand: what has become of each. */
+export interface Fates {
   /** Indexes of entries of which nothing is known yet. */
   untouched(): readonly number[]
   record(index: number, outcome: Outcome): Decision
@@ -24,14 +24,14 @@ export interface Ledger {
   nextExpiry(): number
 }
 
-export interface LedgerContext {
+export interface FatesContext {
   readonly worker: string
   readonly policy: DeliveryPolicy
   readonly now: () => number
   readonly scrub: Scrub
 }
 
-export function createLedger(entries: readonly Entry[], { worker, policy, now, scrub }: LedgerContext): Ledger {
+export function createFates(entries: readonly Entry[], { worker, policy, now, scrub }: FatesContext): Fates {
   const decisions: (Decision | undefined)[] = entries.map(() => undefined)
   /** When each was given up. */
   const givenUpAt = new Map<number, number>()
