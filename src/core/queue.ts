@@ -48,7 +48,7 @@ export type Durability = 'process' | 'fsync' | 'replicated'
 export interface Queues {
   readonly kind: 'redis' | 'embedded'
   readonly durability: Durability
-  /** One line for people: where it is and what durable means there. */
+  /** One line for people: where it is, and what durable means there now: nothing is promised where that can't be kept. */
   readonly describe: string
   /**
    * Adds jobs; resolves when all are durable. Adding an id that is there already changes nothing, so repeating a call

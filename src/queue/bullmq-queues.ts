@@ -16,7 +16,9 @@ export function createQueues(backend: Backend, log: Log): Queues {
   return {
     kind: backend.kind,
     durability: backend.durability,
-    describe: backend.describe,
+    get describe() {
+      return backend.describe
+    },
     store: backend.store,
 
     async add(name, jobs) {

@@ -4,34 +4,50 @@ import type { Log } from '../core/log.ts'
 import { closedError, within } from './backend.ts'
 import { Outage } from './outage.ts'
 import { impatient, type Target } from './redis-options.ts'
-import { complainAboutRedis, type SafetyOptions } from './redis-safety.ts'
+import { isReplyError, wasNotSent } from './redis-error.ts'
+import { lookAtRedis, type SafetyOptions, type Seen } from './redis-safety.ts'
 
 type Verdict = 'unknown' | 'fine' | SluiceError
 
 /** How long a start waits for the first word of a Redis that says nothing, not even that it isn't there. */
 const firstWordMs = 2_000
 
-/** The connection for adding and asking. It answers at once whether Redis can be used now, and looks at its settings after every connect. */
+export interface LinkTimes {
+  /** After this long without an answer a command has failed. */
+  readonly timeoutMs: number
+  /** How often the settings of a Redis that is there are looked at. */
+  readonly lookMs: number
+}
+
+/** The connection for adding and asking. It answers at once whether Redis can be used now, and looks at its settings after every connect and every few seconds. */
 export class RedisLink {
   readonly redis: Redis
-  readonly #timeoutMs: number
+  readonly #times: LinkTimes
   readonly #safety: SafetyOptions
   readonly #log: Log
   readonly #outage: Outage
   readonly #heard = Promise.withResolvers<void>()
+  readonly #seen: Seen = { run: undefined, wasOff: false, wasFine: false }
   #verdict: Verdict = 'unknown'
+  /** Where the verdict is `fine`: what the promise leaves out. */
+  #exceptions: readonly string[] = []
+  #lastError: string | undefined
+  #lookAgain: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(target: Target, label: string, timeoutMs: number, safety: SafetyOptions, log: Log) {
-    this.#timeoutMs = timeoutMs
+  constructor(target: Target, label: string, times: LinkTimes, safety: SafetyOptions, log: Log) {
+    this.#times = times
     this.#safety = safety
     this.#log = log
     this.#outage = new Outage(log, label)
-    this.redis = new Redis(impatient(target, timeoutMs))
+    this.redis = new Redis(impatient(target, times.timeoutMs))
     // ioredis' CommonJS types know no better than `any` for listeners.
     this.redis.on('error', (error: unknown) => this.complain(error))
-    this.redis.on('close', () => (this.#verdict = 'unknown'))
-    this.redis.on('ready', () => void this.#judge())
+    this.redis.on('close', () => {
+      clearTimeout(this.#lookAgain)
+      this.#verdict = 'unknown'
+    })
+    this.redis.on('ready', () => void this.#look())
   }
 
   /** Resolves when Redis was reached and is safe, or when it could not be reached; throws QUEUE_UNSAFE. */
@@ -41,9 +57,18 @@ export class RedisLink {
     if (this.#verdict instanceof SluiceError) throw this.#verdict
   }
 
+  /** Whether what is promised can be kept now, for people; `promise` says what that is. */
+  standing(promise: string): string {
+    if (this.#verdict instanceof SluiceError) return `takes nothing: ${this.#verdict.message}`
+    if (this.#verdict === 'unknown')
+      return `cannot be reached${this.#lastError === undefined ? '' : `: ${this.#lastError}`}`
+    return [promise, ...this.#exceptions].join('; but ')
+  }
+
   /** Something on some connection went wrong; said at a bounded rate. */
   complain(error: unknown): void {
     this.#heard.resolve()
+    this.#lastError = messageOf(error)
     if (!this.#closed) this.#outage.down(error)
   }
 
@@ -56,7 +81,7 @@ export class RedisLink {
     try {
       // ioredis times its commands itself; this bounds what BullMQ does around them.
       const late = () => new QueueAwayError('Redis did not answer in time', true)
-      return await within(this.#timeoutMs + 200, operation(), late)
+      return await within(this.#times.timeoutMs + 200, operation(), late)
     } catch (error) {
       if (error instanceof SluiceError) throw error
       throw new QueueAwayError(`Redis: ${messageOf(error)}`, !wasNotSent(error), { cause: error })
@@ -65,31 +90,39 @@ export class RedisLink {
 
   close(): void {
     this.#closed = true
+    clearTimeout(this.#lookAgain)
     this.redis.disconnect()
   }
 
-  async #judge(): Promise<void> {
+  async #look(): Promise<void> {
+    clearTimeout(this.#lookAgain)
     try {
-      const complaint = await complainAboutRedis(this.redis, this.#safety)
-      this.#verdict = complaint === undefined ? 'fine' : new SluiceError('QUEUE_UNSAFE', complaint)
+      const { complaint, exceptions } = await lookAtRedis(this.redis, this.#safety, this.#seen)
+      this.#judge(complaint, exceptions)
     } catch (error) {
-      // The connection went away again; if Redis refused INFO, the next connect is no better and is said each time.
-      if (isReplyError(error))
-        this.#verdict = new SluiceError('QUEUE_UNSAFE', `Redis can't be checked: ${messageOf(error)}; allow +info`)
-      else return this.complain(error)
+      // The connection went away again, or it hangs; if Redis refused INFO, the next look is no better.
+      if (isReplyError(error)) this.#judge(`Redis can't be checked: ${messageOf(error)}; allow +info`)
+      else this.complain(error)
     }
+    if (this.#closed || this.redis.status !== 'ready') return
+    clearTimeout(this.#lookAgain)
+    this.#lookAgain = setTimeout(() => void this.#look(), this.#times.lookMs).unref()
+  }
+
+  #judge(complaint: string | undefined, exceptions: readonly string[] = []): void {
+    if (this.redis.status !== 'ready') return
+    const before = this.#verdict
     this.#heard.resolve()
     this.#outage.up()
-    if (this.#verdict instanceof SluiceError) this.#log.error({}, this.#verdict.message)
+    if (complaint !== undefined) {
+      if (before instanceof SluiceError && before.message === complaint) return
+      this.#verdict = new SluiceError('QUEUE_UNSAFE', complaint)
+      return this.#log.error({}, complaint)
+    }
+    const fresh = exceptions.filter((exception) => !this.#exceptions.includes(exception))
+    for (const exception of fresh) this.#log.warn({}, exception)
+    this.#exceptions = exceptions
+    this.#verdict = 'fine'
+    if (before instanceof SluiceError) this.#log.info({}, 'Redis is safe again')
   }
-}
-
-/** Whether Redis itself said no. */
-export function isReplyError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ReplyError'
-}
-
-/** ioredis' error for a command that it had no connection to send on. */
-function wasNotSent(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith("Stream isn't writeable")
 }

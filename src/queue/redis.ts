@@ -8,7 +8,8 @@ import { isLockLost } from './bull-worker.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
 import { encodeName, decodeName, type BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
-import { isReplyError, RedisLink } from './redis-link.ts'
+import { isReplyError } from './redis-error.ts'
+import { RedisLink } from './redis-link.ts'
 import { patient, readRedisUrl, type RedisTls } from './redis-options.ts'
 import { createRedisStore } from './redis-store.ts'
 
@@ -25,6 +26,8 @@ export interface RedisQueuesOptions {
   readonly log: Log
   /** After this long without an answer an add has failed. 2 s: a publisher waits for it, and an fsync of a busy disk takes up to one. */
   readonly timeoutMs?: number
+  /** How often Redis' settings are looked at. 2 s: what is acknowledged after somebody made it unsafe may be lost, and a look costs Redis a fifth of a millisecond. */
+  readonly lookMs?: number
   /** A job whose holder gives no sign of life for this long is free. With the check below: taken up within 10 s of a death. */
   readonly lockMs?: number
   readonly stalledCheckMs?: number
@@ -63,6 +66,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     role,
     log,
     timeoutMs = 2_000,
+    lookMs = 2_000,
     lockMs = 5_000,
     stalledCheckMs = 2_000,
   } = options
@@ -70,7 +74,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
   const link = new RedisLink(
     address.target,
     `Redis (${address.label})`,
-    timeoutMs,
+    { timeoutMs, lookMs },
     { durability, acceptLoss, role },
     log,
   )
@@ -82,7 +86,9 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     link,
     kind: 'redis',
     durability,
-    describe: `Redis at ${address.label}: an acknowledged message ${promises[durability]}`,
+    get describe() {
+      return `Redis at ${address.label}: ${link.standing(`an acknowledged message ${promises[durability]}`)}`
+    },
     store: createRedisStore(link, replicated),
     workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
     attempt: (operation) => link.attempt(operation),

@@ -31,7 +31,7 @@ async function startGuarded(t: TestContext) {
   const users = [lineOf('ingest', 'ingest'), lineOf('worker', 'alerts'), lineOf('worker', 'archive')]
   writeFileSync(
     join(folder, 'users.acl'),
-    ['user default off', 'user admin on nopass ~* &* +@all', ...users, ''].join('\n'),
+    ['user default off ~* &* +@all', 'user admin on nopass ~* &* +@all', ...users, ''].join('\n'),
   )
   const server = await startRedis(t, { parameters: ['--aclfile', join(folder, 'users.acl')] })
   const urlOf = (name: string) => `redis://${name}:${encodeURIComponent(`of ${name}`)}@127.0.0.1:${server.port}`

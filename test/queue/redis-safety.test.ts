@@ -5,6 +5,7 @@ import { silent } from '../../src/core/log.ts'
 import { openRedisQueues, type RedisQueuesOptions } from '../../src/queue/redis.ts'
 import { readRedisUrl } from '../../src/queue/redis-options.ts'
 import { until } from '../support/cleanup.ts'
+import { keepLines } from '../support/logs.ts'
 import { startRedis } from '../support/redis.ts'
 
 async function open(t: TestContext, options: Partial<RedisQueuesOptions> & { readonly url: string }) {
@@ -84,6 +85,53 @@ test('a Redis that becomes unsafe is not used any more', async (t) => {
     ),
   )
   await assert.rejects(queues.ping(), { code: 'QUEUE_UNSAFE' })
+})
+
+test('a Redis that becomes unsafe while it runs takes nothing, says why, and is used again when it is mended', async (t) => {
+  const { url } = await startRedis(t)
+  const log = keepLines()
+  const queues = await open(t, { url, log, lookMs: 200 })
+  const admin = new Redis(url)
+  t.after(() => admin.disconnect())
+  const work = { owner: 'w', part: 'work' } as const
+  const found = (condition: () => boolean) => until('it is found out', condition, 8_000)
+  // So much that making a file of it takes seconds.
+  await admin.mset(Array.from({ length: 300 }, (_, index) => [`key-${index}`, 'x']).flat())
+
+  for (const [[setting, unsafe, safe], complaint] of [
+    [
+      ['maxmemory-policy', 'allkeys-lru', 'noeviction'],
+      /may throw queued messages away: maxmemory-policy is allkeys-lru/,
+    ],
+    [['appendonly', 'no', 'yes'], /keeps no append-only file/],
+  ] as const) {
+    assert.match(queues.describe, /: an acknowledged message survives/)
+    await admin.config('SET', setting, unsafe)
+    await found(() => complaint.test(queues.describe))
+    assert.doesNotMatch(queues.describe, /survives/)
+    await assert.rejects(queues.add(work, [{ id: 'a1', data: 1 }]), { code: 'QUEUE_UNSAFE', message: complaint })
+    await assert.rejects(queues.ping(), { code: 'QUEUE_UNSAFE', message: complaint })
+    if (setting === 'appendonly') await admin.config('SET', 'rdb-key-save-delay', '5000')
+    await admin.config('SET', setting, safe)
+    if (setting === 'appendonly') {
+      await found(() => /still making its append-only file/.test(queues.describe))
+      // A start meanwhile is told the same.
+      await assert.rejects(open(t, { url }), { code: 'QUEUE_UNSAFE', message: /still making/ })
+    }
+    await found(() => /: an acknowledged message survives/.test(queues.describe))
+    await queues.add(work, [{ id: 'a1', data: 1 }])
+    await queues.ping()
+  }
+  assert.deepEqual(
+    log.lines.map(({ level, message }) => [level, message.slice(0, 24)]),
+    [
+      ['error', 'Redis may throw queued m'],
+      ['info', 'Redis is safe again'],
+      ['error', 'Redis keeps no append-on'],
+      ['error', 'Redis is still making it'],
+      ['info', 'Redis is safe again'],
+    ],
+  )
 })
 
 test('a Redis URL that is none is told without its password', () => {
