@@ -67,6 +67,8 @@ export class Tracer {
 
   #remember(worker: string, kind: string, item: Item, outcome: Outcome | undefined): void {
     if (outcome === undefined) return
+    // Not yet about this message: it is sent again with fewer beside it.
+    if (outcome.kind === 'rejected' && outcome.together !== undefined) return
     const reason = 'reason' in outcome ? { reason: outcome.reason } : {}
     const trace = { id: item.id, at: Date.now(), worker, kind, rule: item.rule, outcome: outcome.kind, ...reason }
     // A copy: a part of the payload would keep all of it, and what it was cut from, in memory.

@@ -44,6 +44,8 @@ export interface Entry {
   readonly attempts: number
   /** What went wrong so far, oldest first; bounded by delivery/. */
   readonly errors?: readonly EntryError[]
+  /** What the far side asked for about this message (Retry-After): not again until `ms` have passed since `at`. */
+  readonly wish?: { readonly at: number; readonly ms: number }
 }
 
 export interface EntryError {

@@ -31,8 +31,9 @@ export interface Item<With = Readonly<Record<string, unknown>>> {
 /** An opened forwarder. It says what happened; it never retries, sleeps or drops: delivery/ decides. */
 export interface Forwarder<With = Readonly<Record<string, unknown>>> {
   /**
-   * One attempt for a batch within the definition's limits. Answers one outcome per item, in order. Throws only on a
-   * defect (delivery/ takes that as `retry`, not answered). Ends soon after `signal` aborts.
+   * One attempt for a batch within the definition's limits. Answers one outcome per item, in order; says with `together`
+   * which of them one answer refused as a whole. Throws only on a defect (delivery/ takes that as `retry`, not answered). Ends soon
+   * after `signal` aborts.
    */
   send(batch: readonly Item<With>[], signal: AbortSignal): Promise<readonly Outcome[]>
   /** Proves that the far side can be reached and would take messages, without sending one. Throws with the reason if not. */

@@ -23,8 +23,8 @@ export interface Breaker {
   block(reason: string): void
   /** The far side looked at what was sent, whatever it said. */
   answered(): void
-  /** Nothing of what was sent got an answer; `afterMs` is a wait that was asked for. */
-  unanswered(reason: string, afterMs: number): void
+  /** Nothing of what was sent got an answer. A wait that was asked for is the message's own and stops nothing here. */
+  unanswered(reason: string): void
   /** There was nothing to send after all. Nothing happens where no trial is on. */
   unused(): void
   blockage(): Blockage | undefined
@@ -67,7 +67,6 @@ export function createBreaker(options: BreakerOptions): Breaker {
   let blockage: Blockage | undefined
   let trial: 'none' | 'offered' | 'taken' = 'none'
   let missed = 0
-  let notBefore = 0
   let wait = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
@@ -89,9 +88,8 @@ export function createBreaker(options: BreakerOptions): Breaker {
       wait = 0
       if (blockage?.kind === 'away' || trial === 'taken') release()
     },
-    unanswered(reason, afterMs) {
+    unanswered(reason) {
       missed += 1
-      notBefore = Math.max(notBefore, now() + afterMs)
       // A send that was on its way before a block, or the trial of a block: the far side is away, perhaps still blocked.
       if (blockage !== undefined) trial = 'none'
       else if (missed >= awayAfter) hold('away', reason)
@@ -140,12 +138,9 @@ export function createBreaker(options: BreakerOptions): Breaker {
     const found = blockage?.kind === 'away' ? 'unknown' : await check()
     if (closed || blockage === undefined) return
     if (found === 'clear') return release()
-    if (found === 'unknown') {
-      if (blockage.kind === 'blocked' || now() >= notBefore) return offer()
-    } else {
-      if (found.reason !== blockage.reason) log.warn({ reason: found.reason }, 'still blocked, for another reason')
-      blockage = { ...blockage, reason: found.reason }
-    }
+    if (found === 'unknown') return offer()
+    if (found.reason !== blockage.reason) log.warn({ reason: found.reason }, 'still blocked, for another reason')
+    blockage = { ...blockage, reason: found.reason }
     if (await options.due()) options.resume()
     else options.pause()
   }
@@ -169,7 +164,6 @@ export function createBreaker(options: BreakerOptions): Breaker {
     blockage = undefined
     trial = 'none'
     missed = 0
-    notBefore = 0
     options.resume()
   }
 }

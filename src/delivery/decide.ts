@@ -6,8 +6,8 @@ import { formatDuration, reasonOf, type Scrub } from './text.ts'
 /** What follows from an outcome, for one message. */
 export type Decision =
   | { readonly kind: 'delivered' }
-  /** Try it again; `afterMs` is the far side's own wish. */
-  | { readonly kind: 'again'; readonly entry: Entry; readonly afterMs?: number }
+  /** Try it again, not before the entry's own wish. */
+  | { readonly kind: 'again'; readonly entry: Entry }
   | GivenUp
 
 export interface GivenUp {
@@ -30,7 +30,7 @@ export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, n
   const answered = outcome.kind === 'rejected' || (outcome.kind === 'retry' && outcome.answered)
   const reason = reasonOf(outcome.reason, scrub)
   const next: Entry = {
-    ...entry,
+    ...withoutWish(entry),
     attempts: entry.attempts + (answered ? 1 : 0),
     errors: withError(entry.errors ?? [], { at: now, reason }, answered),
   }
@@ -44,8 +44,21 @@ export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, n
     }
   }
   if (isExpired(next, policy, now)) return expire(next, policy)
-  const afterMs = outcome.kind === 'retry' ? outcome.afterMs : undefined
-  return { kind: 'again', entry: next, ...(afterMs !== undefined && { afterMs }) }
+  const ms = outcome.kind === 'retry' ? (outcome.afterMs ?? 0) : 0
+  return { kind: 'again', entry: ms > 0 ? { ...next, wish: { at: now, ms } } : next }
+}
+
+/** Milliseconds until a message may be sent again by what the far side asked for about it. A wish from the future is none: clocks err. */
+export function wishLeft({ wish }: Entry, now: number): number {
+  if (wish === undefined) return 0
+  const passed = now - wish.at
+  return passed >= 0 && passed < wish.ms ? wish.ms - passed : 0
+}
+
+/** An entry whose wish has been heard, or means nothing any more. */
+export function withoutWish(entry: Entry): Entry {
+  const { wish, ...others } = entry
+  return wish === undefined ? entry : others
 }
 
 /** Whether a message is too old to be tried. */

@@ -110,7 +110,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
       slots.run(() =>
         gate.shared(async () => {
           if (hand.signal.aborted || (breaker.blockage() !== undefined && !onTrial)) return
-          if (await sendOne(hand, way.forwarder, batch)) progress.noted()
+          await sendOne(hand, way.forwarder, batch, () => progress.noted())
         }),
       )
     try {
@@ -146,7 +146,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
   /** Makes items of what is to be sent; what the forwarder's schema refuses is rejected on the spot. */
   function prepare(hand: Hand): readonly Prepared[] {
     const { envelope, fates } = hand
-    const { items, unfit } = prepareItems(envelope.entries, fates.untouched(), worker.with, definition.with)
+    const { items, unfit } = prepareItems(envelope.entries, fates.due(), worker.with, definition.with)
     for (const { index, reason } of unfit) fates.record(index, { kind: 'rejected', reason })
     return items
   }
@@ -163,33 +163,40 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     }
   }
 
-  /** Sends one batch and records what came of it; says whether anything was delivered. */
-  async function sendOne(hand: Hand, forwarder: Forwarder, batch: readonly Prepared[]): Promise<boolean> {
+  /** Sends one batch and records what comes of it, as it comes; `noted` is called when something was delivered. */
+  async function sendOne(
+    hand: Hand,
+    forwarder: Forwarder,
+    batch: readonly Prepared[],
+    noted = () => {},
+  ): Promise<void> {
     const { fates, signal } = hand
-    const items = batch.map(({ item }) => item)
-    const outcomes = await sendBatch(items, { forwarder, signal, timeoutMs: settings.sendTimeoutMs, log })
-    let delivered = 0
     let answered = false
-    let silence: Extract<Outcome, { kind: 'retry' }> | undefined
+    let silence: string | undefined
     let blocked: string | undefined
-    for (const [place, outcome] of outcomes.entries()) {
-      const index = batch[place]?.index
-      const unanswered = outcome.kind === 'retry' && !outcome.answered
-      // A send that we broke off says nothing about the message.
-      if (index === undefined || (unanswered && signal.aborted)) continue
-      const { kind } = fates.record(index, outcome)
-      if (kind === 'delivered') delivered += 1
-      if (kind === 'again' && outcome.kind === 'retry') hand.retried += 1
-      if (outcome.kind === 'blocked') blocked ??= outcome.reason
-      else if (unanswered) silence ??= outcome
-      else answered = true
-    }
-    if (delivered > 0)
+    const record = (outcomes: ReadonlyMap<number, Outcome>) => {
+      let delivered = 0
+      for (const [place, outcome] of outcomes) {
+        const index = batch[place]?.index
+        const unanswered = outcome.kind === 'retry' && !outcome.answered
+        // A send that we broke off says nothing about the message.
+        if (index === undefined || (unanswered && signal.aborted)) continue
+        const { kind } = fates.record(index, outcome)
+        if (kind === 'delivered') delivered += 1
+        if (kind === 'again' && outcome.kind === 'retry') hand.retried += 1
+        if (outcome.kind === 'blocked') blocked ??= outcome.reason
+        else if (unanswered) silence ??= outcome.reason
+        else answered = true
+      }
+      if (delivered === 0) return
       metrics.count('sluice_deliveries_total', { worker: worker.name, outcome: 'delivered' }, delivered)
+      noted()
+    }
+    const items = batch.map(({ item }) => item)
+    await sendBatch(items, { forwarder, signal, timeoutMs: settings.sendTimeoutMs, log }, record)
     if (blocked !== undefined) breaker.block(reasonOf(blocked, context.scrub))
     else if (answered) breaker.answered()
-    else if (silence !== undefined) breaker.unanswered(reasonOf(silence.reason, context.scrub), silence.afterMs ?? 0)
-    return delivered > 0
+    else if (silence !== undefined) breaker.unanswered(reasonOf(silence, context.scrub))
   }
 
   async function finish(hand: Hand, jobSignal: AbortSignal): Promise<Handled<Envelope>> {
@@ -206,14 +213,16 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     // The very same data tells the queue that there is nothing to write.
     const unchanged = job.data.suspect === undefined && fates.untouched().length === envelope.entries.length
     const data = unchanged ? job.data : marked(envelope, entries)
+    // The shortest wait of its messages is the envelope's: those that must wait longer are passed over when it comes up. And never
+    // past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
+    const expiry = fates.nextExpiry()
+    const waitAtLeast = (ms: number) => Math.min(Math.max(ms, fates.dueIn()), Math.max(0, expiry - now()))
     if (breaker.blockage() !== undefined) {
-      context.held(fates.nextExpiry())
-      return { kind: 'again', data, afterMs: settings.heldMs }
+      context.held(expiry)
+      return { kind: 'again', data, afterMs: Math.max(settings.heldMs, waitAtLeast(0)) }
     }
-    if (hand.retried === 0) return { kind: 'again', data, afterMs: 0 }
-    const wait = Math.max(backoffMs(worker.delivery.backoff, round, context.random), fates.wish())
-    // Never past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
-    const afterMs = Math.min(wait, Math.max(0, fates.nextExpiry() - now()))
+    if (hand.retried === 0) return { kind: 'again', data, afterMs: waitAtLeast(0) }
+    const afterMs = waitAtLeast(backoffMs(worker.delivery.backoff, round, context.random))
     log.debug({ job: job.id, messages: entries.length, round, afterMs }, 'put back to try again')
     return { kind: 'again', data: { v, set, entries, round: round + 1 }, afterMs }
   }

@@ -1,13 +1,15 @@
 import { type Entry, envelopeVersion, type Failure } from '../core/envelope.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { DeliveryPolicy } from '../core/worker.ts'
-import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired } from './decide.ts'
+import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired, wishLeft, withoutWish } from './decide.ts'
 import type { Scrub } from './text.ts'
 
 /** The fates of the entries of one envelope while it is in hand: what has become of each. */
 export interface Fates {
   /** Indexes of entries of which nothing is known yet. */
   untouched(): readonly number[]
+  /** Those of them that may be sent now: the far side has not asked for a wait about them, or it is over. */
+  due(): readonly number[]
   record(index: number, outcome: Outcome): Decision
   /** Gives up those that are too old. */
   expireOld(): void
@@ -18,8 +20,8 @@ export interface Fates {
   /** What is to be tried again: undelivered and not given up. */
   rest(): readonly Entry[]
   failures(): readonly Failure[]
-  /** The longest wait that a far side asked for, in milliseconds. */
-  wish(): number
+  /** Milliseconds until the first of the rest may be sent by what the far side asked for; 0 where it asked for nothing. */
+  dueIn(): number
   /** When the first of the rest will be too old; infinity where there is none. */
   nextExpiry(): number
 }
@@ -37,7 +39,8 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
   const givenUpAt = new Map<number, number>()
 
   return {
-    untouched: () => decisions.flatMap((decision, index) => (decision === undefined ? [index] : [])),
+    untouched,
+    due: () => untouched().filter((index) => wishLeft(entries[index] as Entry, now()) === 0),
     record(index, outcome) {
       const entry = entries[index]
       if (entry === undefined) throw new RangeError(`the envelope has no entry ${index}`)
@@ -61,8 +64,12 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
         if (decision?.kind !== 'failed') return []
         return [failureOf(worker, decision, givenUpAt.get(index) ?? now())]
       }),
-    wish: () => Math.max(0, ...decisions.map((decision) => (decision?.kind === 'again' ? (decision.afterMs ?? 0) : 0))),
+    dueIn: () => Math.min(...rest().map((entry) => wishLeft(entry, now()))),
     nextExpiry: () => Math.min(...rest().map((entry) => expiryOf(entry, policy))),
+  }
+
+  function untouched(): readonly number[] {
+    return decisions.flatMap((decision, index) => (decision === undefined ? [index] : []))
   }
 
   function rest(): readonly Entry[] {
@@ -82,5 +89,5 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
 
 /** What goes to the failures queue for a message that was given up. */
 export function failureOf(worker: string, { failure, reason, entry }: GivenUp, at: number): Failure {
-  return { v: envelopeVersion, worker, kind: failure, reason, at, entry }
+  return { v: envelopeVersion, worker, kind: failure, reason, at, entry: withoutWish(entry) }
 }

@@ -15,17 +15,63 @@ export interface SendContext {
 const graceMs = 1_000
 
 /**
- * Sends a batch and gives one outcome per item. A batch that is rejected whole is halved until those rejected stand
- * alone: one bad message must not take its neighbours along, and a far side that rejects a batch has taken none of it.
+ * Sends a batch and tells one outcome per item, by its place, each as soon as it is known. Messages that one answer refused
+ * together are sent again in halves until those refused stand alone: one bad message must not take its neighbours along, and a far
+ * side that refuses several at once has taken none of them. A message that was answered by itself is not sent again here.
  */
-export async function sendBatch(items: readonly Item[], context: SendContext): Promise<readonly Outcome[]> {
-  const outcomes = await attempt(items, context)
-  if (items.length < 2 || !outcomes.every((outcome) => outcome.kind === 'rejected')) return outcomes
-  const middle = items.length >>> 1
-  const first = await sendBatch(items.slice(0, middle), context)
-  const blocked = first.find((outcome) => outcome.kind === 'blocked')
-  if (blocked !== undefined) return [...first, ...items.slice(middle).map(() => blocked)]
-  return [...first, ...(await sendBatch(items.slice(middle), context))]
+export async function sendBatch(
+  items: readonly Item[],
+  context: SendContext,
+  tell: (outcomes: ReadonlyMap<number, Outcome>) => void,
+): Promise<void> {
+  await send([...items.keys()])
+
+  /** Gives what the rest is told instead of being sent: it is blocked, or the far side has gone away meanwhile. */
+  async function send(places: readonly number[]): Promise<Outcome | undefined> {
+    const outcomes = await attempt(
+      places.flatMap((place) => items[place] ?? []),
+      context,
+    )
+    const { known, refused } = sortOut(places, outcomes)
+    tell(known)
+    let rest = outcomes.find(({ kind }) => kind === 'blocked') ?? silenceOf(outcomes)
+    for (const group of refused) {
+      const middle = group.length >>> 1
+      for (const half of [group.slice(0, middle), group.slice(middle)]) {
+        const instead = rest
+        if (instead === undefined) rest = await send(half)
+        else tell(new Map(half.map((place) => [place, instead])))
+      }
+    }
+    return rest
+  }
+}
+
+/** Splits what is known of a message from what was said of several together. */
+function sortOut(places: readonly number[], outcomes: readonly Outcome[]) {
+  const groups = new Map<symbol, number[]>()
+  for (const [index, place] of places.entries()) {
+    const outcome = outcomes[index]
+    if (outcome?.kind !== 'rejected' || outcome.together === undefined) continue
+    const group = groups.get(outcome.together)
+    if (group === undefined) groups.set(outcome.together, [place])
+    else group.push(place)
+  }
+  const refused = [...groups.values()].filter((group) => group.length > 1)
+  const among = new Set(refused.flat())
+  const known = new Map<number, Outcome>()
+  for (const [index, place] of places.entries()) {
+    const outcome = outcomes[index]
+    if (outcome !== undefined && !among.has(place)) known.set(place, outcome)
+  }
+  return { known, refused }
+}
+
+/** Where nothing got an answer: what is said of messages that are not sent after that. */
+function silenceOf(outcomes: readonly Outcome[]): Outcome | undefined {
+  const [first] = outcomes
+  const silent = outcomes.every((outcome) => outcome.kind === 'retry' && !outcome.answered)
+  return silent && first?.kind === 'retry' ? unanswered(first.reason) : undefined
 }
 
 /** One call of the forwarder. Whatever it does (throws, hangs, answers nonsense) there is an outcome per item. Never rejects. */

@@ -8,7 +8,7 @@ import { outcomeOfAnswer } from './http-answer.ts'
 import { createExchange } from './http-exchange.ts'
 import { cutIntoRequests, httpRequest } from './http-request.ts'
 import { type HttpItem, type HttpSettings, httpSettings, httpWith } from './http-settings.ts'
-import { blocked, unanswered } from './outcomes.ts'
+import { blocked, forAll, unanswered } from './outcomes.ts'
 import { sendRequests } from './requests.ts'
 import { saidBy } from './text.ts'
 
@@ -72,8 +72,7 @@ export const http = defineForwarder({
           async request(indexes) {
             const [first, ...others] = indexes.flatMap((index) => batch[index] ?? [])
             if (first === undefined) return []
-            const outcome = await request([first, ...others], signal)
-            return indexes.map(() => outcome)
+            return forAll(await request([first, ...others], signal), indexes.length)
           },
         })
       },

@@ -15,6 +15,12 @@ export function rejected(reason: string): Outcome {
   return { kind: 'rejected', reason }
 }
 
+/** What one answer means for all messages of its request: a refusal of several says nothing about any one of them. */
+export function forAll(outcome: Outcome, count: number): readonly Outcome[] {
+  const each = outcome.kind === 'rejected' && count > 1 ? { ...outcome, together: Symbol('one request') } : outcome
+  return Array.from({ length: count }, () => each)
+}
+
 /** Nothing can be delivered until someone acts. */
 export function blocked(reason: string): Outcome {
   return { kind: 'blocked', reason }

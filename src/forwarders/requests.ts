@@ -18,10 +18,7 @@ export interface RequestsOptions {
 
 /**
  * Sends a batch that takes several requests and gives an outcome per item, in order. After `blocked`, or when the far side
- * seems to be away, the rest is not sent.
- *
- * A request that is rejected whole while it is the only one is left to delivery/, which halves the batch. Beside others
- * delivery/ can't see it, so it is halved here.
+ * seems to be away, the rest is not sent: nobody has asked for a wait before those.
  */
 export async function sendRequests(options: RequestsOptions): Promise<readonly Outcome[]> {
   const { count, groups, parallel, giveUpAfter, request } = options
@@ -34,7 +31,7 @@ export async function sendRequests(options: RequestsOptions): Promise<readonly O
     if (outcome.kind === 'blocked') rest = outcome
     missed = isUnanswered(outcome) ? missed + 1 : 0
     if (missed >= giveUpAfter && outcome.kind === 'retry') {
-      rest ??= unanswered(`not sent, after others got no answer: ${outcome.reason}`, outcome.afterMs)
+      rest ??= unanswered(`not sent, after others got no answer: ${outcome.reason}`)
     }
   }
 
@@ -45,11 +42,6 @@ export async function sendRequests(options: RequestsOptions): Promise<readonly O
     // Of a request's outcomes the worst says how the far side is.
     const telling = answers.find(({ kind }) => kind === 'blocked') ?? answers.find(isUnanswered) ?? answers[0]
     if (telling !== undefined && unsent === undefined) note(telling)
-    const refused = indexes.length > 1 && answers.every(({ kind }) => kind === 'rejected')
-    if (!refused || groups.length === 1) return
-    const middle = indexes.length >>> 1
-    await send(indexes.slice(0, middle))
-    await send(indexes.slice(middle))
   }
 
   const queue = groups.values()

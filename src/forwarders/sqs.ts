@@ -5,7 +5,7 @@ import { delivered, type Outcome } from '../core/outcome.ts'
 import { Redactor } from '../core/redactor.ts'
 import { duration } from '../core/units.ts'
 import { outcomeOfAwsEntry, outcomeOfAwsError } from './aws-errors.ts'
-import { rejected, unanswered } from './outcomes.ts'
+import { forAll, rejected, unanswered } from './outcomes.ts'
 import { sendRequests } from './requests.ts'
 import { sqsBytes, type SqsEntry, sqsEntry, sqsWith } from './sqs-entry.ts'
 
@@ -71,7 +71,7 @@ export const sqs = defineForwarder({
       } catch (error) {
         const brokenOff = signal.aborted ? 'the send was broken off' : late.aborted && `no answer within ${timeout} ms`
         const outcome = scrubbed(brokenOff === false ? outcomeOfAwsError(error) : unanswered(brokenOff), scrub)
-        return entries.map(() => outcome)
+        return forAll(outcome, entries.length)
       }
     }
 

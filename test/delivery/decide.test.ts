@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import type { Entry } from '../../src/core/envelope.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import { Redactor } from '../../src/core/redactor.ts'
-import { decide } from '../../src/delivery/decide.ts'
+import { decide, wishLeft } from '../../src/delivery/decide.ts'
 import { maxReasonBytes } from '../../src/delivery/text.ts'
 import { entryOf } from '../support/delivery.ts'
 
@@ -56,7 +56,14 @@ describe('decide', () => {
 
   it('hands on how long the far side asked to wait', () => {
     const decision = decide(entry, { ...answered, afterMs: 7_000 }, policy, 1, plain)
-    assert.equal(decision.kind === 'again' && decision.afterMs, 7_000)
+    const next = decision.kind === 'again' ? decision.entry : entry
+    assert.deepEqual(next.wish, { at: 1, ms: 7_000 })
+    assert.equal(wishLeft(next, 1), 7_000)
+    assert.equal(wishLeft(next, 7_000), 1)
+    assert.equal(wishLeft(next, 7_001), 0)
+    assert.equal(wishLeft(next, 0), 0, 'a wish from the future is no reason to wait')
+    const again = decide(next, answered, policy, 2, plain)
+    assert.ok(again.kind === 'again' && !('wish' in again.entry), 'a wish is for one wait')
   })
 
   it('takes secrets out of what it keeps, and keeps only what a queue can hold, at bounded length', () => {

@@ -9,11 +9,17 @@ import { entryOf, recordingLog, scripted } from '../support/delivery.ts'
 
 const rejected: Outcome = { kind: 'rejected', reason: 'bad message in the batch' }
 
+/** What one answer says of several. */
+const refused = (count: number): readonly Outcome[] => {
+  const together = Symbol('one answer')
+  return Array.from({ length: count }, () => ({ ...rejected, together }))
+}
+
 describe('sendBatch', () => {
-  it('halves a batch that is rejected whole until those rejected stand alone', async () => {
+  it('halves a batch that one answer refused until those rejected stand alone', async () => {
     const bad = new Set(['2', '5'])
     const { send, batches } = await sender(async (items) =>
-      items.map(() => (items.some((item) => bad.has(item.id)) ? rejected : delivered)),
+      items.some((item) => bad.has(item.id)) ? refused(items.length) : items.map(() => delivered),
     )
     const outcomes = await send(8)
     assert.deepEqual(
@@ -22,6 +28,48 @@ describe('sendBatch', () => {
     )
     const takenOf = batches.filter((batch) => !batch.some((id) => bad.has(id))).flat()
     assert.deepEqual(takenOf.sort(), ['0', '1', '3', '4', '6', '7'], 'each good message was taken once')
+  })
+
+  it('sends no message again that was answered by itself, however many were rejected', async () => {
+    const { send, batches } = await sender(async (items) => items.map(() => rejected))
+    assert.ok((await send(8)).every((outcome) => outcome === rejected))
+    assert.equal(batches.length, 1)
+  })
+
+  it('halves each refusal by itself where several answers made up a batch', async () => {
+    const { send, batches } = await sender(async (items) =>
+      items.length < 6 ? items.map(() => delivered) : [...refused(4), ...refused(1), delivered],
+    )
+    assert.deepEqual(
+      (await send(6)).map(({ kind }) => kind),
+      ['delivered', 'delivered', 'delivered', 'delivered', 'rejected', 'delivered'],
+    )
+    assert.deepEqual(batches.slice(1), [
+      ['0', '1'],
+      ['2', '3'],
+    ])
+  })
+
+  it('tells what is known of some before the others are sent again', async () => {
+    const told: string[] = []
+    const { send, batches } = await sender(async (items) => {
+      if (items.length === 4) return refused(4)
+      if (items[0]?.id === '2') assert.deepEqual(told, ['0', '1'])
+      return items.map(() => delivered)
+    })
+    await send(4, (places) => told.push(...places.map(String)))
+    assert.equal(batches.length, 3)
+  })
+
+  it('sends no further half once the far side has gone away', async () => {
+    const away: Outcome = { kind: 'retry', reason: 'connection refused', answered: false, afterMs: 9 }
+    const { send, batches } = await sender(async (items) => (items.length === 8 ? refused(8) : items.map(() => away)))
+    const rest = { kind: 'retry', reason: 'connection refused', answered: false }
+    assert.deepEqual(
+      await send(8),
+      [0, 1, 2, 3, 4, 5, 6, 7].map((index) => (index < 4 ? away : rest)),
+    )
+    assert.equal(batches.length, 2)
   })
 
   it('does not halve where only some are rejected', async () => {
@@ -34,7 +82,7 @@ describe('sendBatch', () => {
 
   it('stops halving when the far side blocks', async () => {
     const { send, batches } = await sender(async (items) =>
-      items.map(() => (items.length > 2 ? rejected : { kind: 'blocked', reason: 'no such queue' })),
+      items.length > 2 ? refused(4) : items.map(() => ({ kind: 'blocked', reason: 'no such queue' })),
     )
     const outcomes = await send(4)
     assert.deepEqual(
@@ -102,7 +150,14 @@ async function sender(answer: Forwarder['send'], timeoutMs = 10_000, signal = ne
   return {
     batches: definition.batches,
     log,
-    send: (count: number) => sendBatch(itemsOf(count), { forwarder, signal, timeoutMs, log }),
+    send: async (count: number, heard: (places: readonly number[]) => void = () => {}): Promise<readonly Outcome[]> => {
+      const outcomes: Outcome[] = []
+      await sendBatch(itemsOf(count), { forwarder, signal, timeoutMs, log }, (told) => {
+        heard([...told.keys()])
+        for (const [place, outcome] of told) outcomes[place] = outcome
+      })
+      return outcomes
+    },
   }
 }
 

@@ -111,6 +111,20 @@ describe('worker runner', () => {
     assert.equal(forwarder.batches.length, 1)
   })
 
+  it('sends the messages of one envelope when each is due, not when the last of them is', async (t) => {
+    const tries: string[] = []
+    const forwarder = scripted(({ id }) => {
+      tries.push(id)
+      if (tries.filter((each) => each === id).length > 1) return delivered
+      return id === 'a' ? { ...busy, afterMs: 3_600_000 } : id === 'b' ? { ...busy, afterMs: 30 } : busy
+    })
+    const worker = workerOf({ delivery: { ...quick, age: 7_200_000 } })
+    const { queues } = await run(t, forwarder, [envelopeOf(['a', 'b', 'c'])], { worker })
+    await until('the others are gone', () => queues.all<Envelope>(work)[0]?.data.entries.length === 1)
+    assert.deepEqual(tries, ['a', 'b', 'c', 'c', 'b'])
+    await until('it is put back', async () => (await queues.counts(work)).delayed === 1)
+  })
+
   it("rejects what the forwarder's options do not take, and sends the rest", async (t) => {
     const forwarder = scripted(() => delivered, { with: z.strictObject({ group: z.string() }) })
     const entries = [entryOf({ id: 'a', with: { group: 7 } }), entryOf({ id: 'b', with: { group: 'g' } })]
@@ -241,20 +255,31 @@ describe('worker runner', () => {
       assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 1)
     })
 
-    it('waits as long as it is asked to', async (t) => {
-      const forwarder = scripted(() => ({ ...down, afterMs: 3_600_000 }))
-      const { runner, queues } = await run(
-        t,
-        forwarder,
-        Array.from({ length: 9 }, (_, index) => envelopeOf([`m${index}`])),
+    it('goes on trying whatever one message was asked to wait; that message waits, and the others go', async (t) => {
+      const hour = 3_600_000
+      let isDown = false
+      const forwarder = scripted(
+        ({ id }) => (id === 'asked' ? { ...down, afterMs: hour } : isDown ? down : delivered),
+        { limits: { messages: 1, bytes: 1_000 } },
       )
+      const worker = workerOf({ delivery: { ...quick, age: 24 * hour } })
+      const queues = createMemoryQueues()
+      const { runner } = await run(t, forwarder, [envelopeOf(['asked', 'beside it'])], {
+        worker,
+        queues,
+      })
+      await until('its neighbour is delivered, and it is not', () => {
+        const [job] = queues.all<Envelope>(work)
+        return job?.data.entries.map(({ id }) => id).join() === 'asked'
+      })
+      isDown = true
+      const others = Array.from({ length: 9 }, (_, index) => ({ id: `k${index}`, data: envelopeOf([`m${index}`]) }))
+      await queues.add(work, others)
       await until('away', () => runner.state().state === 'away')
-      const tried = forwarder.batches.length
-      let peeked = 0
-      const peek = queues.peek.bind(queues)
-      queues.peek = (...parameters) => ((peeked += 1), peek(...parameters))
-      await until('it looked several times', () => peeked >= 5)
-      assert.equal(forwarder.batches.length, tried)
+      isDown = false
+      await until('the others are delivered', () => queues.all(work).length === 1)
+      assert.equal(runner.state().state, 'running')
+      assert.equal(forwarder.batches.filter(([id]) => id === 'asked').length, 1)
     })
   })
 

@@ -297,7 +297,12 @@ describe('http, when much fails', () => {
     target.answer = () => ({ status: 503, headers: { 'retry-after': '7' } })
     const outcomes = await send(t, target, itemsOf(50), { parallel: 4 })
     assert.deepEqual(outcomes.map(shape), Array(50).fill('unanswered'))
-    for (const outcome of outcomes) assert.equal(outcome.kind === 'retry' && outcome.afterMs, 7_000)
+    const wishes = outcomes.filter((outcome) => outcome.kind === 'retry' && outcome.afterMs === 7_000)
+    assert.equal(
+      wishes.length,
+      target.received.length,
+      'a wait is asked for by an answer; nobody answered about the rest',
+    )
     assert.ok(target.received.length < 10, `${target.received.length} requests`)
   })
 
@@ -361,21 +366,27 @@ describe('http, several messages to a request', () => {
     assert.deepEqual(await sizes(paths, {}), [3, 2])
   })
 
-  it('finds the bad message of a request that was refused beside others', async (t) => {
+  it('says which messages one answer refused together, and sends none of them again', async (t) => {
     const target = await startHttpTarget(t)
-    target.answer = ({ url, body }) => ({ status: url === '/a' && body.includes('bad') ? 422 : 200 })
-    const items = [0, 1, 2, 3, 4, 5].map((n) => {
-      return itemOf({ id: `${n}`, payload: n === 2 ? '"bad"' : `${n}`, with: { path: n === 5 ? 'b' : 'a' } })
-    })
+    target.answer = ({ url }) => ({ status: url === '/c' ? 200 : 422 })
+    const items = ['a', 'a', 'b', 'b', 'c', 'd'].map((path, n) =>
+      itemOf({ id: `${n}`, payload: `${n}`, with: { path } }),
+    )
     const outcomes = await send(t, target, items, { batch: 'ndjson' })
-    assert.deepEqual(outcomes.map(shape), ['delivered', 'delivered', 'rejected', 'delivered', 'delivered', 'delivered'])
+    assert.deepEqual(outcomes.map(shape), [...Array(4).fill('rejected'), 'delivered', 'rejected'])
+    const together = outcomes.map((outcome) => (outcome.kind === 'rejected' ? outcome.together : undefined))
+    assert.ok(together[0] !== undefined && together[0] === together[1])
+    assert.ok(together[2] !== undefined && together[2] === together[3] && together[2] !== together[0])
+    assert.equal(together[5], undefined, 'it was alone')
+    assert.equal(target.received.length, 4)
   })
 
-  it('leaves a single refused request to be halved by delivery', async (t) => {
+  it('refuses none together where each message has a request of its own', async (t) => {
     const target = await startHttpTarget(t)
-    target.answer = () => ({ status: 413 })
-    assert.deepEqual((await send(t, target, itemsOf(8), { batch: 'ndjson' })).map(shape), Array(8).fill('rejected'))
-    assert.equal(target.received.length, 1)
+    target.answer = () => ({ status: 422 })
+    const outcomes = await send(t, target, itemsOf(8))
+    assert.ok(outcomes.every((outcome) => outcome.kind === 'rejected' && outcome.together === undefined))
+    assert.equal(target.received.length, 8)
   })
 })
 
