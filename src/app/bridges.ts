@@ -1,5 +1,5 @@
 import type { BridgeSettings as Written } from '../config/sluice-schema.ts'
-import type { Accept, Principal, Publish } from '../core/access.ts'
+import type { Accept, Principal } from '../core/access.ts'
 import { newId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -84,7 +84,7 @@ function withEvaluated(accept: Accept, thing: FromMessage | undefined, id: FromM
     const named: { thing?: string; id?: string } = {}
     if (thing?.kind === 'evaluated') {
       const name = await thing.from(publish)
-      if (name === undefined) return unnamed(publish)
+      if (name === undefined) return unnamed()
       named.thing = name
     }
     if (id?.kind === 'evaluated') {
@@ -95,7 +95,7 @@ function withEvaluated(accept: Accept, thing: FromMessage | undefined, id: FromM
   }
 }
 
-function unnamed(publish: Publish) {
+function unnamed() {
   const message = 'the message does not say which thing it is from'
-  return { kind: 'refused', id: publish.id ?? newId(), status: 400, reason: 'request', message } as const
+  return { kind: 'refused', id: newId(), status: 400, reason: 'request', message } as const
 }

@@ -153,7 +153,7 @@ export interface Publish {
   readonly qos: Qos
   readonly retain: boolean
   readonly properties?: Properties
-  /** The publisher's own id. */
+  /** The publisher's own id, as it came; it means something together with who published it only. */
   readonly id?: string
   /** The thing the speaker says it is from, where that isn't its own. */
   readonly thing?: string

@@ -20,6 +20,8 @@ export interface Envelope {
 export interface Entry {
   /** The message's id. */
   readonly id: string
+  /** What its publisher calls it, behind who that is. Absent where it said nothing, and in what earlier versions wrote. */
+  readonly publisherId?: string
   /** When the message was accepted, in milliseconds since 1970; its age is counted from here. */
   readonly at: number
   /** When it was replayed last; its age is counted from here then. Absent: never. */
@@ -81,8 +83,13 @@ export interface FailureBatch {
 
 /**
  * What the far side gets for deduplication: the same through retries, crashes and replays, different for two actions.
- * Never derived from content.
+ * Never derived from content. The one place where what a publisher chose is a key.
  */
-export function deduplicationKey(entry: Pick<Entry, 'id' | 'rule' | 'action'>): string {
-  return `${entry.id}:${entry.rule}:${entry.action}`
+export function deduplicationKey({
+  id,
+  publisherId = id,
+  rule,
+  action,
+}: Pick<Entry, 'id' | 'publisherId' | 'rule' | 'action'>): string {
+  return `${publisherId}:${rule}:${action}`
 }

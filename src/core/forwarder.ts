@@ -8,7 +8,10 @@ import type { Outcome } from './outcome.ts'
 export interface Item<With = Readonly<Record<string, unknown>>> {
   /** The message's id. */
   readonly id: string
-  /** `<id>:<rule>:<action>`: what the far side may deduplicate by. The same through retries, crashes and replays. */
+  /**
+   * `<id>:<rule>:<action>`: what the far side may deduplicate by. The same through retries, crashes and replays, and where the
+   * publisher gave an id of its own, each time it sends the message; that id stands there behind its principal.
+   */
   readonly key: string
   /** What goes out: what `select` made, or the payload as it came. */
   readonly payload: Buffer

@@ -1,4 +1,5 @@
 import * as crypto from 'node:crypto'
+import type { Publish, Principal } from './access.ts'
 
 /**
  * A new message or envelope id: UUIDv7 (RFC 9562), which sorts by time. Node has it since 26.1; on an older one the
@@ -14,4 +15,26 @@ export const newId: () => string =
 /** What a publisher may use as an id of its own: 1 to 128 visible ASCII characters, no spaces. */
 export function isPublisherId(text: string): boolean {
   return /^[\x21-\x7e]{1,128}$/.test(text)
+}
+
+/** Beyond this, who speaks stands there as a hash: names of things are as long as a topic may be. */
+const longestScope = 256
+
+/**
+ * A publisher's own id with those in front whose word it is: the principal, and the thing and client id that it speaks for.
+ * Two devices that count up from 1 never mean each other's messages by it, not even behind one bridge. No two ways of
+ * choosing the parts make the same text, and none makes an id of Sluice's own: `dev-1/17`, `bridge:plant@dev-1/17`.
+ */
+export function scopedId(
+  principal: Pick<Principal, 'name'>,
+  { id, thing, clientId }: Pick<Publish, 'thing' | 'clientId'> & { readonly id: string },
+): string {
+  const spoken = (mark: string, name: string | undefined): string => (name === undefined ? '' : mark + plain(name))
+  const scope = plain(principal.name) + spoken('@', thing) + spoken(',', clientId)
+  return `${scope.length <= longestScope ? scope : `#${crypto.hash('sha256', scope)}`}/${id}`
+}
+
+/** Keeps what sets the parts apart out of them, one UTF-16 unit at a time: a name need not be well-formed. */
+function plain(name: string): string {
+  return name.replace(/[^\w:.-]/g, (unit) => `%${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

@@ -16,8 +16,10 @@ export interface Properties {
 
 /** What was accepted from a principal: the thing that rules look at and workers forward. Immutable. */
 export interface Message {
-  /** UUIDv7, or the publisher's own id. It is the `traceId` of the answer and `$traceId()` in rules. */
+  /** UUIDv7, always Sluice's own. It is the `traceId` of the answer and `$traceId()` in rules. */
   readonly id: string
+  /** What its publisher calls it, behind who that is (core/id.ts, `scopedId`): the same each time it sends the message. */
+  readonly publisherId?: string
   /** When it was accepted, in milliseconds since 1970. */
   readonly at: number
   readonly topic: string

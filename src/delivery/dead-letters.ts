@@ -24,6 +24,8 @@ export interface DeadLetterLine {
   readonly at: number
   /** The message's id: what its publisher was answered, and what `trace` takes. */
   readonly traceId: string
+  /** What its publisher calls it, behind who that is; absent where it said nothing. */
+  readonly publisherId?: string
   readonly acceptedAt: number
   readonly rule: string
   readonly topic: string
@@ -176,6 +178,7 @@ function lineOf(owner: string, { id, data }: StoredJob<Failure>): DeadLetterLine
     principal: entry.principal,
     attempts: entry.attempts,
     bytes: bytesOf(entry),
+    ...(entry.publisherId !== undefined && { publisherId: entry.publisherId }),
     ...(entry.thing !== undefined && { thing: entry.thing }),
   }
 }

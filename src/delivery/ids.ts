@@ -21,12 +21,14 @@ export function idOf(letter: string, parts: readonly (string | number)[]): strin
 }
 
 /**
- * The id of a failure's dead letter: the same however often a failure is taken from its queue, another after a replay.
- * A publisher may use its own message id twice, so time, topic and content are in it: two messages never share a letter.
+ * The id of a failure's dead letter: the same however often a failure is taken from its queue, another after a replay. Two
+ * messages never share a letter, though their publisher calls both the same: Sluice's own id is in it. Earlier versions had the
+ * publisher's in that place, so that theirs are told apart by time, topic and content.
  */
 export function deadLetterId({ entry }: Failure): string {
-  const { at, since = 0, topic, in: original = '', out = '' } = entry
-  return idOf('d', [deduplicationKey(entry), at, since, topic, JSON.stringify([original, out])])
+  const { id, publisherId, at, since = 0, topic, in: original = '', out = '' } = entry
+  const own = publisherId === undefined ? [] : [id]
+  return idOf('d', [deduplicationKey(entry), at, since, topic, JSON.stringify([original, out]), ...own])
 }
 
 /** An id for the dead letter of a rule that failed; each failing is a letter of its own. */

@@ -33,7 +33,8 @@ function isEntry(data: unknown): data is Entry {
   const texts = isText(data['id']) && isText(data['rule']) && isText(data['topic']) && isText(data['principal'])
   const numbers = Number.isFinite(data['at']) && Number.isInteger(data['action']) && Number.isInteger(data['attempts'])
   const errors = data['errors'] === undefined || Array.isArray(data['errors'])
-  return texts && numbers && errors && isWire(data['in']) && isWire(data['out'])
+  const own = data['publisherId'] === undefined || isText(data['publisherId'])
+  return texts && numbers && errors && own && isWire(data['in']) && isWire(data['out'])
 }
 
 function isWire(data: unknown): boolean {

@@ -1,6 +1,6 @@
 import type { Accept, Accepted, Access, Publish, RefusalReason, Speaker } from '../core/access.ts'
 import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
-import { isPublisherId, newId } from '../core/id.ts'
+import { isPublisherId, newId, scopedId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -43,7 +43,7 @@ export function createAccept(door: Door, options: AcceptOptions): Accept {
   const refusals = createPacedLog(options.log)
 
   return async function accept(speaker, publish) {
-    const id = publish.id !== undefined && isPublisherId(publish.id) ? publish.id : newId()
+    const id = newId()
     const refusal = door === 'sluice' ? undefined : refusalOf(speaker, publish, options)
     if (refusal !== undefined) return refuse(id, speaker, publish, refusal)
 
@@ -151,6 +151,7 @@ function messageFrom(id: string, at: number, speaker: Speaker, publish: Publish)
     qos: publish.qos,
     retain: publish.retain,
     principal: speaker.principal.name,
+    ...(publish.id !== undefined && { publisherId: scopedId(speaker.principal, { ...publish, id: publish.id }) }),
     ...(publish.properties !== undefined && { properties: publish.properties }),
     ...(thing !== undefined && { thing }),
     ...(clientId !== undefined && { clientId }),

@@ -6,7 +6,17 @@ import { storable, toWire, type Wire } from '../core/wire.ts'
 export interface Common {
   readonly fields: Pick<
     Entry,
-    'id' | 'at' | 'topic' | 'qos' | 'retain' | 'properties' | 'principal' | 'thing' | 'clientId' | 'sourceIp'
+    | 'id'
+    | 'publisherId'
+    | 'at'
+    | 'topic'
+    | 'qos'
+    | 'retain'
+    | 'properties'
+    | 'principal'
+    | 'thing'
+    | 'clientId'
+    | 'sourceIp'
   >
   readonly in: Wire
   /** Of everything here, and of the payload alone. */
@@ -24,7 +34,7 @@ export interface SizedEntry {
 const frameBytes = 300
 
 export function commonOf(message: Message): Common {
-  const { id, at, topic, qos, principal, thing, clientId, sourceIp } = message
+  const { id, publisherId, at, topic, qos, principal, thing, clientId, sourceIp } = message
   const properties = message.properties === undefined ? undefined : storableProperties(message.properties)
   const wire = toWire(message.payload)
   const fields = {
@@ -33,6 +43,7 @@ export function commonOf(message: Message): Common {
     topic: storable(topic),
     qos,
     principal: storable(principal),
+    ...(publisherId !== undefined && { publisherId }),
     ...(message.retain && { retain: true as const }),
     ...(properties !== undefined && { properties }),
     ...(thing !== undefined && { thing: storable(thing) }),

@@ -58,9 +58,11 @@ describe('accept', () => {
   test('hands what matched to the queue with the facts of the message, and answers its id', async () => {
     const { accept, queued } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }])
     const answer = await accept(device, { ...publish, id: 'order-66' })
-    deepEqual(answer, { kind: 'accepted', id: 'order-66' })
+    equal(answer.kind, 'accepted')
+    match(answer.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/)
     const expected = {
-      id: 'order-66',
+      id: answer.id,
+      publisherId: 'd-1/order-66',
       at: 1_000,
       topic: 'a/b',
       payload: publish.payload,
@@ -70,6 +72,23 @@ describe('accept', () => {
       thing: 'd-1',
     }
     deepEqual(queued, [{ message: expected, deliveries: [delivery] }])
+  })
+
+  test('what a publisher calls a message is its own word, and behind a gateway that of whom it speaks for', async () => {
+    const { accept, queued } = make([{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }])
+    const ids = []
+    for (const [speaker, more] of [
+      [device, {}],
+      [gateway, {}],
+      [gateway, { thing: 'd-1' }],
+      [gateway, { clientId: 'd-1' }],
+    ] as const)
+      ids.push((await accept(speaker, { ...publish, ...more, id: '1' })).id)
+    deepEqual(
+      queued.map(({ message }) => message.publisherId),
+      ['d-1/1', 'g-1/1', 'g-1@d-1/1', 'g-1,d-1/1'],
+    )
+    equal(new Set(ids).size, ids.length)
   })
 
   test('a message that nothing matches is accepted with an id of ours', async () => {
