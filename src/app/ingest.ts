@@ -59,7 +59,7 @@ export interface Ingest {
 export async function startIngest(options: IngestOptions): Promise<Ingest> {
   const { running, queues, log, metrics, lifecycle } = options
   const { settings } = running.current
-  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log })
+  const records = await openStoreRecords({ store: queues.store, log })
   lifecycle.add('records', () => records.close())
   const support = createAuthSupport({
     store: queues.store,

@@ -66,7 +66,7 @@ export interface Queues {
   get<Data>(queue: QueueName, id: string): Promise<StoredJob<Data> | undefined>
   /** Removes waiting jobs by id; says how many were there. */
   remove(queue: QueueName, ids: readonly string[]): Promise<number>
-  /** Every worker that has a queue in the store, whether a file owns it or not. */
+  /** Every worker that has a queue in the store, whether a file owns it or not: found from what is there, whatever was remembered. */
   owners(): Promise<readonly string[]>
   readonly store: Store
   /** Resolves when the queue would take an add now; throws QUEUE_AWAY within a second when not. */
@@ -103,6 +103,11 @@ export interface Store {
   release(key: string, holder: string): Promise<void>
   /** A table of records that all ingests share; made when it is first written to. */
   table(name: string): Table
+  /**
+   * Calls the listener whenever the store has come back after it was away, before anything else is asked of it. It may then have
+   * an older state than was seen: what was read of it no longer counts, and what was written may not be there.
+   */
+  onReturn(listener: () => void): void
 }
 
 /**

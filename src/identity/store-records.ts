@@ -3,12 +3,12 @@ import { z } from 'zod'
 import type { NamedPolicy, Thing } from '../core/directory.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { Change, Table } from '../core/queue.ts'
+import type { Change, Store, Table } from '../core/queue.ts'
 import type { CertificateRecord, Records } from './records.ts'
 
 export interface StoreRecordsOptions {
-  /** `Store.table` of the queue's store. */
-  readonly table: (name: string) => Table
+  /** The queue's store. */
+  readonly store: Pick<Store, 'table' | 'onReturn'>
   readonly log: Log
   /** How often it looks for what other ingests have changed, in milliseconds. 250: a revoked device is off within a second. */
   readonly pollMs?: number
@@ -76,13 +76,16 @@ class StoreRecords implements Records {
   /** Up to where the table's changes are in the view. */
   #version = 0
   #loaded = false
+  /** The store has come back, perhaps with an older state, whose versions then count from there: nothing seen before counts. */
+  #stale = false
   #away = false
   #timer: NodeJS.Timeout | undefined
   #polling: Promise<void> | undefined
   #closed = false
 
-  constructor({ table, log, pollMs = 250 }: StoreRecordsOptions) {
-    this.#table = table(tableName)
+  constructor({ store, log, pollMs = 250 }: StoreRecordsOptions) {
+    this.#table = store.table(tableName)
+    store.onReturn(() => (this.#stale = true))
     this.#log = log
     this.#pollMs = pollMs
   }
@@ -160,8 +163,9 @@ class StoreRecords implements Records {
 
   /** What isn't loaded yet looks as if it weren't there, and nothing may be built on that. */
   async #mustBeLoaded(): Promise<void> {
-    if (!this.#loaded) await this.#poll()
-    if (!this.#loaded) throw new SluiceError('QUEUE_AWAY', 'the records of identities are not loaded yet')
+    if (!this.#loaded || this.#stale) await this.#refresh()
+    if (!this.#loaded || this.#stale)
+      throw new SluiceError('QUEUE_AWAY', 'the records of identities are not loaded yet')
   }
 
   /** Writes it if the view and the store both have what the caller has seen; refreshes the view where the store has another. */
@@ -203,14 +207,26 @@ class StoreRecords implements Records {
   }
 
   async #follow(): Promise<void> {
-    // The last change is asked for again: where it is missing, the store has lost what it had (a restore, another server).
+    if (this.#stale || !this.#loaded) return this.#reload()
+    // The last change is asked for again: where it is missing, the store has lost what it had.
     const from = Math.max(0, this.#version - 1)
     const changes = await this.#changes(from)
-    if (this.#closed) return
-    if (this.#version > 0 && changes.length === 0) return this.#replace(await this.#changes(0))
-    if (this.#loaded) this.#apply(changes.filter(({ version }) => version > this.#version))
-    else this.#replace(changes)
+    if (this.#closed || this.#stale) return
+    if (this.#version > 0 && changes.length === 0) return this.#reload()
+    this.#apply(changes.filter(({ version }) => version > this.#version))
     this.#version = changes.at(-1)?.version ?? this.#version
+  }
+
+  async #reload(): Promise<void> {
+    this.#stale = false
+    try {
+      const changes = await this.#changes(0)
+      // It went away again and came back while it was read.
+      if (!this.#closed && !this.#stale) this.#replace(changes)
+    } catch (error) {
+      this.#stale = true
+      throw error
+    }
   }
 
   async #changes(from: number): Promise<readonly Change<unknown>[]> {
@@ -222,31 +238,39 @@ class StoreRecords implements Records {
     }
   }
 
-  /** All of it anew: the first load, and a store that went back in time. */
+  /** All of it anew: the first load, and a store that may have gone back in time. Says what is different. */
   #replace(changes: readonly Change<unknown>[]): void {
     const there = new Set(changes.map(({ key }) => key))
-    const lost = keysOf(this.#view).filter((key) => !there.has(key))
-    if (this.#loaded)
+    const before = this.#view
+    const lost = keysOf(before).filter((key) => !there.has(key))
+    const version = changes.at(-1)?.version ?? 0
+    const wentBack = this.#loaded && (lost.length > 0 || version < this.#version)
+    if (wentBack)
       this.#log.error(
         { records: changes.length, lost: lost.length },
         'the store has lost records of identities; what is there now counts',
       )
     this.#view = emptyView()
-    this.#version = changes.at(-1)?.version ?? 0
+    this.#version = version
     this.#loaded = true
-    this.#apply(changes, lost)
+    this.#apply(changes, { before, lost })
   }
 
-  /** Takes over changes that are newer than what the view has, and says so. */
-  #apply(changes: readonly Change<unknown>[], lost: readonly string[] = []): void {
+  /** Takes over changes that are newer than what the view has, and says so; `before`: the view that it replaces. */
+  #apply(
+    changes: readonly Change<unknown>[],
+    { before, lost }: { readonly before?: View; readonly lost: readonly string[] } = { lost: [] },
+  ): void {
     const changed: Record<Kind, Set<string>> = { certificate: new Set(), thing: new Set(), policy: new Set() }
     for (const { key, version, value } of changes) {
       const { kind, name } = partsOf(key)
       if (kind === undefined)
         this.#log.warn({ record: key }, 'a record of identities is of a kind that is not known here')
       else if ((this.#view[kind].get(name)?.version ?? 0) < version) {
-        this.#view[kind].set(name, { version, value: value === undefined ? undefined : this.#read(kind, name, value) })
-        changed[kind].add(name)
+        const seen = { version, value: value === undefined ? undefined : this.#read(kind, name, value) }
+        this.#view[kind].set(name, seen)
+        const isSame = before !== undefined && isDeepStrictEqual(before[kind].get(name)?.value, seen.value)
+        if (!isSame) changed[kind].add(name)
       }
     }
     for (const { kind, name } of lost.map(partsOf)) if (kind !== undefined) changed[kind].add(name)

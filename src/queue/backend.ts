@@ -48,7 +48,9 @@ export interface Backend {
   putBack(job: BullJob, token: string): Promise<Error>
   /** Takes back one count of a death: this process lost the lock, and lives. */
   forgiveDeath(name: BullName, id: string): Promise<void>
+  /** Before every add to a queue of this owner: writes it down where that isn't known to be written. */
   register(owner: string): Promise<void>
+  /** Who has a queue with jobs in the store, found from what is there, and who had one. */
   owners(): Promise<readonly string[]>
   /** Resolves when an add would be taken now. */
   ping(): Promise<void>

@@ -10,7 +10,6 @@ const removedAtOnce = 100
 /** The contract of core/queue.ts on BullMQ, whatever BullMQ itself stands on. */
 export function createQueues(backend: Backend, log: Log): Queues {
   const consumers = new Set<Consumer>()
-  const registered = new Set<string>()
   let closing: Promise<void> | undefined
 
   return {
@@ -24,7 +23,7 @@ export function createQueues(backend: Backend, log: Log): Queues {
     async add(name, jobs) {
       if (jobs.length === 0) return
       // A worker adds to its own failures only, and its Redis user can't reach the register.
-      if (name.part !== 'failures') await register(name.owner)
+      if (name.part !== 'failures') await backend.attempt(() => backend.register(name.owner))
       const bullName = bullNameOf(name)
       const bullJobs = jobs.map(({ id, data }) => ({ id: encodeId(id), data: backend.encode(data) }))
       const queue = await backend.queue(bullName)
@@ -80,12 +79,6 @@ export function createQueues(backend: Backend, log: Log): Queues {
     close() {
       return (closing ??= close())
     },
-  }
-
-  async function register(owner: string): Promise<void> {
-    if (registered.has(owner)) return
-    await backend.attempt(() => backend.register(owner))
-    registered.add(owner)
   }
 
   function read<Data>({ id, data, at }: StoredJob<unknown>): StoredJob<Data> {

@@ -66,6 +66,8 @@ export function createEmbeddedStore(database: Pick<EmbeddedDatabase, 'query'>, a
       await run('DELETE FROM sluice.lease WHERE key = $1 AND holder = $2', [encodeName(key), encodeName(holder)])
     },
     table: openTable,
+    // What was acknowledged is on the disk, and nobody else writes there: it never goes back.
+    onReturn() {},
   }
 
   function openTable(name: string): Table {

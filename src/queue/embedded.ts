@@ -46,6 +46,16 @@ const takeUp = `
 UPDATE bullmq.job SET state = 'waiting', lock_token = NULL, locked_until_ms = NULL, stalled_marked = false,
   stalled_count = stalled_count + 1 WHERE state = 'active'`
 
+/** Who is written down, and whoever has jobs: from one queue's name to the next by the index, however many jobs there are. */
+const allOwners = `
+WITH RECURSIVE queue (name) AS (
+  (SELECT queue FROM bullmq.job ORDER BY queue LIMIT 1)
+  UNION ALL
+  SELECT (SELECT job.queue FROM bullmq.job WHERE job.queue > queue.name ORDER BY job.queue LIMIT 1)
+  FROM queue WHERE queue.name IS NOT NULL
+)
+SELECT split_part(name, '.', 1) AS owner FROM queue WHERE name IS NOT NULL UNION SELECT owner FROM sluice.owner`
+
 /**
  * Opens the queues in a folder, for this process alone; what a dead one had in hand waits again at once. Throws
  * SluiceError QUEUE_HELD (with who holds it) and QUEUE_CORRUPT (with what to do).
@@ -91,6 +101,7 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
   const factory = createPostgresBackend as unknown as Factory
   const connection = pool as never
   const queues = new Map<string, Promise<Queue>>()
+  const registered = new Set<string>()
   const warn = createPacedWarn(log)
   const stopHousekeeping = startHousekeeping(database, log)
   let closed = false
@@ -183,11 +194,13 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
     },
 
     async register(owner) {
+      if (registered.has(owner)) return
       await database.query('INSERT INTO sluice.owner VALUES ($1) ON CONFLICT DO NOTHING', [encodeName(owner)])
+      registered.add(owner)
     },
 
     async owners() {
-      const { rows } = await database.query('SELECT owner FROM sluice.owner')
+      const { rows } = await database.query(allOwners)
       return (rows as readonly { readonly owner: string }[]).map(({ owner }) => decodeName(owner)).sort()
     },
 

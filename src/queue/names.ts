@@ -30,6 +30,16 @@ export function decodeName(encoded: string): string {
   return decodeURIComponent(encoded)
 }
 
+/** The keys of a queue that are there while it has jobs. */
+const queueKey = /^\{sluice:(?<owner>[^{}:]+)\}:(?<name>[^:]+):(?:wait|active|delayed)$/
+
+/** The encoded owner of a key in Redis that belongs to a queue with jobs; undefined for every other key. */
+export function ownerOfKey(key: string): string | undefined {
+  const { owner, name } = queueKey.exec(key)?.groups ?? {}
+  if (owner === undefined || name === undefined || !/^(?:[\w-]|%[0-9A-F]{2})+$/.test(owner)) return undefined
+  return Object.values(suffixes).some((suffix) => name === owner + suffix) ? owner : undefined
+}
+
 /**
  * A job id as BullMQ may have it. Redis keeps a job under `<queue>:<id>`, beside `<queue>:wait` and the like, and BullMQ
  * takes digits for an id of its own making: an id that is not plainly one of ours (letters and digits both) is escaped.

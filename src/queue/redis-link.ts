@@ -34,6 +34,7 @@ export class RedisLink {
   #lastError: string | undefined
   #lookAgain: NodeJS.Timeout | undefined
   #closed = false
+  readonly #returned: (() => void)[] = []
 
   constructor(target: Target, label: string, times: LinkTimes, safety: SafetyOptions, log: Log) {
     this.#times = times
@@ -63,6 +64,14 @@ export class RedisLink {
     if (this.#verdict === 'unknown')
       return `cannot be reached${this.#lastError === undefined ? '' : `: ${this.#lastError}`}`
     return [promise, ...this.#exceptions].join('; but ')
+  }
+
+  /**
+   * Called after every connect to a Redis that can be used, before anything else is asked of it: it may have gone back in time
+   * (an older file put back, a replica that has taken over), so what is remembered of it no longer counts.
+   */
+  onReturn(listener: () => void): void {
+    this.#returned.push(listener)
   }
 
   /** Something on some connection went wrong; said at a bounded rate. */
@@ -123,6 +132,7 @@ export class RedisLink {
     for (const exception of fresh) this.#log.warn({}, exception)
     this.#exceptions = exceptions
     this.#verdict = 'fine'
+    if (before !== 'fine') for (const listener of this.#returned) listener()
     if (before instanceof SluiceError) this.#log.info({}, 'Redis is safe again')
   }
 }

@@ -61,6 +61,7 @@ export function createRedisStore(link: RedisLink, written: () => Promise<void> =
       await link.attempt(() => redis.eval(releaseScript, 1, leaseKey(key), holder))
     },
     table: openTable,
+    onReturn: (listener) => link.onReturn(listener),
   }
 
   function openTable(name: string): Table {

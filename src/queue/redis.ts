@@ -6,11 +6,12 @@ import type { Backend } from './backend.ts'
 import { createQueues } from './bullmq-queues.ts'
 import { isLockLost } from './bull-worker.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
-import { encodeName, decodeName, type BullName } from './names.ts'
+import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
 import { isReplyError } from './redis-error.ts'
 import { RedisLink } from './redis-link.ts'
 import { patient, readRedisUrl, type RedisTls } from './redis-options.ts'
+import { RedisOwners } from './redis-owners.ts'
 import { createRedisStore } from './redis-store.ts'
 
 export interface RedisQueuesOptions {
@@ -32,8 +33,6 @@ export interface RedisQueuesOptions {
   readonly lockMs?: number
   readonly stalledCheckMs?: number
 }
-
-const ownersKey = '{sluice}:owners'
 
 /** Counts a death less, if the job is still there. */
 const forgiveScript = `if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HINCRBY', KEYS[1], 'stc', -1) end`
@@ -80,7 +79,11 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
   )
   const { redis } = link
   const warn = createPacedWarn(log)
+  const owners = new RedisOwners(link, log)
   const queues = new Map<string, Promise<Queue>>()
+  /** Queues whose settings are written into this Redis; one that has come back may have an older state. */
+  const written = new Set<string>()
+  link.onReturn(() => written.clear())
 
   return {
     link,
@@ -97,7 +100,10 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
 
     async queue(name) {
       const known = queues.get(name.name)
-      if (known !== undefined) return known
+      if (known !== undefined) {
+        if (!written.has(name.name)) await writeSettings(await known)
+        return known
+      }
       const opening = link.attempt(() => openQueue(name))
       queues.set(name.name, opening)
       opening.catch(() => queues.delete(name.name))
@@ -143,12 +149,8 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       await link.attempt(() => redis.eval(forgiveScript, 1, `${prefix}:${name}:${id}`))
     },
 
-    async register(owner) {
-      await redis.sadd(ownersKey, encodeName(owner))
-    },
-    async owners() {
-      return (await redis.smembers(ownersKey)).map(decodeName).sort()
-    },
+    register: (owner) => owners.register(owner),
+    owners: () => owners.all(),
     async ping() {
       await link.attempt(() => redis.ping())
     },
@@ -173,6 +175,13 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     const queue = new Queue(name, { ...queueOptions, connection: redis, prefix, skipVersionCheck: true })
     queue.on('error', (error) => link.complain(error))
     await queue.waitUntilReady()
+    written.add(name)
     return queue
+  }
+
+  /** What BullMQ writes when it opens a queue: without it the stream of events keeps a hundred times as many. */
+  async function writeSettings(queue: Queue): Promise<void> {
+    await link.attempt(() => queue.getBackend().setQueueMeta(queue.metaValues))
+    written.add(queue.name)
   }
 }

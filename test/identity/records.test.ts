@@ -26,7 +26,7 @@ function recorder() {
 async function inMemory(t: TestContext, log: Log = silent) {
   const queues = createMemoryQueues()
   const open = async (pollMs = 10) => {
-    const records = await openStoreRecords({ table: (name) => queues.store.table(name), log, pollMs })
+    const records = await openStoreRecords({ store: queues.store, log, pollMs })
     t.after(() => records.close())
     return records
   }
@@ -172,7 +172,7 @@ describe('records in the store', () => {
       put: (...rest: [string, unknown, number?]) => queues.store.table(name).put(...rest),
       since: <Value>(version: number, limit?: number) => queues.store.table(name).since<Value>(version, limit),
     })
-    const records = await openStoreRecords({ table, log, pollMs: 10 })
+    const records = await openStoreRecords({ store: { table, onReturn() {} }, log, pollMs: 10 })
     t.after(() => records.close())
     await records.putThing(thing, undefined)
     await records.putCertificate(active, undefined)
@@ -201,7 +201,7 @@ test('two ingests on one Redis see each other in well under a second', async (t)
   const open = async (): Promise<Records> => {
     const queues = await openRedisQueues({ url: server.url, role: 'ingest', log: silent })
     t.after(() => queues.close())
-    const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent })
+    const records = await openStoreRecords({ store: queues.store, log: silent })
     t.after(() => records.close())
     return records
   }
@@ -224,7 +224,7 @@ test('an ingest starts while Redis is away', async (t) => {
   const queues = await openRedisQueues({ url: `redis://127.0.0.1:${port}`, role: 'ingest', log: silent })
   t.after(() => queues.close())
   const { log, said } = recorder()
-  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log })
+  const records = await openStoreRecords({ store: queues.store, log })
   t.after(() => records.close())
   assert.ok(said('cannot be loaded'))
   await startRedis(t, { port })
@@ -235,14 +235,14 @@ test('an ingest starts while Redis is away', async (t) => {
 test('records survive in the embedded queue', async (t) => {
   const folder = await temporaryFolder(t)
   const first = await openEmbeddedQueues({ folder, log: silent })
-  const records = await openStoreRecords({ table: (name) => first.store.table(name), log: silent })
+  const records = await openStoreRecords({ store: first.store, log: silent })
   assert.equal(await records.putCertificate(active, undefined), true)
   assert.equal(await records.putCertificate({ ...active, status: 'INACTIVE' }, active), true)
   records.close()
   await first.close()
   const second = await openEmbeddedQueues({ folder, log: silent })
   t.after(() => second.close())
-  const again = await openStoreRecords({ table: (name) => second.store.table(name), log: silent })
+  const again = await openStoreRecords({ store: second.store, log: silent })
   t.after(() => again.close())
   assert.equal(again.certificate(fingerprint)?.status, 'INACTIVE')
 })

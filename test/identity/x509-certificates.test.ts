@@ -19,7 +19,7 @@ const inFile = 'ab'.repeat(32)
 
 async function open(t: TestContext, authority: object = {}) {
   const queues = createMemoryQueues()
-  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent })
+  const records = await openStoreRecords({ store: queues.store, log: silent })
   t.after(() => records.close())
   const entry = section.schema.parse({ name: 'fleet', certificate: ca.pem, ...authority }) as { readonly name: string }
   const directory = directoryOf({

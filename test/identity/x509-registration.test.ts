@@ -48,7 +48,7 @@ function recorder() {
 
 /** An ingest on these queues, with the authority `fleet`. */
 async function ingest(t: TestContext, queues: Queues, settings: object, directory: Directory = {}, more: object = {}) {
-  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent, pollMs: 100 })
+  const records = await openStoreRecords({ store: queues.store, log: silent, pollMs: 100 })
   t.after(() => records.close())
   const entries = [
     section.schema.parse({ name: 'fleet', certificate: ca.pem, ...settings }) as { readonly name: string },

@@ -442,7 +442,7 @@ describe('x509: bytes of strangers', () => {
 
   it('lets nobody in but with the very bytes, and never throws', async () => {
     const queues = createMemoryQueues()
-    const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent })
+    const records = await openStoreRecords({ store: queues.store, log: silent })
     scope.after(() => records.close())
     const authorities = [authority({ certificate: ca.pem, register: 'pending' })]
     const context = authContext(createRegistry(directory(principals, authorities), records), { records })
@@ -522,7 +522,7 @@ test('what a real TLS handshake shows is what is judged', async (t) => {
   const certificate = peer.getPeerX509Certificate()
   assert.ok(certificate !== undefined)
   const queues = createMemoryQueues()
-  const records = await openStoreRecords({ table: (name) => queues.store.table(name), log: silent })
+  const records = await openStoreRecords({ store: queues.store, log: silent })
   t.after(() => records.close())
   const chain = peer.getPeerCertificate(true).issuerCertificate
   const authorities = [authority({ certificate: root.pem, register: 'pending' })]

@@ -25,6 +25,8 @@ export interface MemoryQueues extends MemoryProcess {
   away: boolean
   /** The same queues as another process sees them. */
   process(): MemoryProcess
+  /** The tables as they are now; what is given puts them back, as a store does that went away and came back with an older state. */
+  rollBack(): () => void
   /** Everything in a queue, in hand or not. */
   all<Data>(queue: QueueName): readonly StoredJob<Data>[]
 }
@@ -48,6 +50,7 @@ interface Memory {
   readonly store: Map<string, string>
   readonly leases: Map<string, { readonly holder: string; readonly until: number }>
   readonly tables: Map<string, MemoryTable>
+  readonly returned: (() => void)[]
 }
 
 interface MemoryTable {
@@ -57,7 +60,14 @@ interface MemoryTable {
 }
 
 export function createMemoryQueues(): MemoryQueues {
-  const memory: Memory = { away: false, queues: new Map(), store: new Map(), leases: new Map(), tables: new Map() }
+  const memory: Memory = {
+    away: false,
+    queues: new Map(),
+    store: new Map(),
+    leases: new Map(),
+    tables: new Map(),
+    returned: [],
+  }
   return {
     ...createProcess(memory),
     get away() {
@@ -67,6 +77,21 @@ export function createMemoryQueues(): MemoryQueues {
       memory.away = value
     },
     process: () => createProcess(memory),
+    rollBack() {
+      const before = [...memory.tables].map(
+        ([name, { version, records }]) => [name, version, new Map(records)] as const,
+      )
+      return () => {
+        for (const table of memory.tables.values()) Object.assign(table, { version: 0 }).records.clear()
+        for (const [name, version, records] of before) {
+          const table = memory.tables.get(name)
+          if (table === undefined) continue
+          table.version = version
+          for (const [key, record] of records) table.records.set(key, record)
+        }
+        for (const listener of memory.returned) listener()
+      }
+    },
     all: <Data>(queue: QueueName) => [...jobsOf(memory, queue).values()].map((job) => stored<Data>(job)),
   }
 }
@@ -234,6 +259,7 @@ function storeOf(memory: Memory, reach: () => Promise<void>): Store {
       if (leases.get(key)?.holder === holder) leases.delete(key)
     },
     table: (name) => tableOf(memory, name, reach),
+    onReturn: (listener) => void memory.returned.push(listener),
   }
 }
 

@@ -73,12 +73,21 @@ async function tryTake(options: SlotOptions, holder: string, patient: boolean): 
   return undefined
 }
 
+/** Others count slots up to the highest; a store that has gone back in time may not know ours. */
+async function rememberSlot(store: Store, bridge: string, number: number): Promise<void> {
+  if (number > (await highestSlot(store, bridge))) await store.set(highestKey(bridge), number)
+}
+
 function hold({ store, bridge, leaseMs, log }: SlotOptions, holder: string, number: number): Slot {
   const key = slotKey(bridge, number)
   const leaving = `bridge/${bridge}/leaving`
   let tellLost: () => void
   const lost = new Promise<void>((resolve) => (tellLost = resolve))
   const renewal = setInterval(() => void renew(), leaseMs / 3)
+  let released = false
+  store.onReturn(() => {
+    if (!released) void renew().then(() => rememberSlot(store, bridge, number).catch(() => {}))
+  })
 
   async function renew(): Promise<void> {
     try {
@@ -111,6 +120,7 @@ function hold({ store, bridge, leaseMs, log }: SlotOptions, holder: string, numb
           await leave(await others())
         }
       } finally {
+        released = true
         clearInterval(renewal)
         await store.release(key, holder)
         if (leave !== undefined) await store.release(leaving, holder)

@@ -25,19 +25,23 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #key: string
   readonly #wanted: readonly string[]
+  /** What the store has, as far as we know: nothing is known of one that has come back with perhaps an older state. */
   #stored: readonly string[] | undefined
+  /** What the broker has, since the last `apply`. */
+  #applied: readonly string[] | undefined
 
   constructor(options: SubscriptionsOptions) {
     const { topics, share } = options.settings
     this.#options = options
     this.#key = filtersKey(options.clientId)
     this.#wanted = topics.map((filter) => (share === undefined ? filter : `$share/${share}/${filter}`))
+    options.store.onReturn(() => void this.#remember())
   }
 
   /** Brings the session's filters to what is wanted, and says what the broker refused, in words. Throws when the store or the connection is away. */
   async apply(connection: Connection): Promise<string | undefined> {
     const { settings, log, metrics, clientId } = this.#options
-    const stored = await this.#load()
+    const stored = [...new Set([...(await this.#load()), ...(this.#applied ?? [])])]
     const { sessionPresent, version } = connection
     if (!sessionPresent && stored.length > 0) {
       metrics.count('sluice_bridge_sessions_lost_total', { bridge: settings.name })
@@ -57,16 +61,24 @@ export class Subscriptions {
       gone.length > 0 ? connection.unsubscribe(gone) : undefined,
       wanted.length > 0 ? this.#subscribe(connection, wanted) : [],
     ])
-    await this.#save(this.#wanted.filter((filter) => !refused.some((row) => row.filter === filter)))
+    this.#applied = this.#wanted.filter((filter) => !refused.some((row) => row.filter === filter))
+    await this.#save(this.#applied)
     if (gone.length > 0) log.info({ filters: gone }, 'unsubscribed what is not in the config any more')
     return refused.length > 0 ? refused.map(({ text }) => text).join('; ') : undefined
   }
 
   /** Unsubscribes everything; messages that the broker has for us already come still. */
   async leave(connection: Connection): Promise<void> {
-    const stored = await this.#load()
+    const stored = this.#applied ?? (await this.#load())
+    this.#applied = undefined
     await this.#save([])
     if (stored.length > 0) await connection.unsubscribe(stored)
+  }
+
+  /** Writes down again what the broker has, where the store may have forgotten it; who comes after us must find it. */
+  async #remember(): Promise<void> {
+    this.#stored = undefined
+    if (this.#applied !== undefined) await this.#save(this.#applied).catch(() => {})
   }
 
   async #subscribe(
