@@ -9,8 +9,10 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --forc
 COPY bin ./bin
 COPY src ./src
 COPY deploy/setup.js ./deploy/setup.js
-# The one folder that is written to. A new volume takes its owner from here.
-RUN mkdir /data && chown node:node /data
+COPY deploy/setup ./deploy/setup
+# A checkout made under umask 077 has files that only their owner may read, and here that is root.
+# /data: the one folder that is written to. A new volume takes its owner from here.
+RUN chmod -R go+rX . && mkdir /data && chown node:node /data
 ENV NODE_ENV=production
 USER node
 # The flags are those of src/app/heap.ts.

@@ -1,34 +1,38 @@
 // What `docker compose up` needs and no repository should hold: a CA, a server certificate for each server, a key and a
 // certificate for a first device, and a random secret for everybody, each in a folder that only its owner mounts. What exists is
-// left as it is, but server certificates are made anew a month before they end, or when --host has a name that is not in them.
+// left as it is, but server certificates are made anew a month before they end, or when --host has a name that is not in them, and
+// Redis' users follow their template.
 //
 //   docker compose run --rm setup --device d-2     a key, a certificate and a Mosquitto password for one more device
 //
 // Plain JavaScript with openssl: it also runs on a bare host, "node deploy/setup.js deploy/generated".
-import { execFileSync } from 'node:child_process'
-import {
-  createHash,
-  createPrivateKey,
-  generateKeyPairSync,
-  pbkdf2Sync,
-  randomBytes,
-  X509Certificate,
-} from 'node:crypto'
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, pbkdf2Sync, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { Certificates } from './setup/certificates.js'
+import { Folder, uids } from './setup/folder.js'
+import { unreadableFor } from './setup/readable.js'
+import { linesByUser, redisUsers } from './setup/redis-users.js'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { host: { type: 'string', default: '' }, device: { type: 'string', multiple: true, default: [] } },
+  options: {
+    host: { type: 'string', default: '' },
+    device: { type: 'string', multiple: true, default: [] },
+    // Where the checkout's deploy/ is mounted, and so: this runs in compose, and looks whether the containers can read it.
+    deploy: { type: 'string' },
+    // What the user calls the two folders.
+    shown: { type: 'string' },
+  },
 })
-const root = positionals[0] ?? '/setup'
-/** The users of the images: what a container may read is decided by folder and owner. */
-const uids = { root: 0, sluice: 1000, mosquitto: 1883, redis: 999 }
+const folder = new Folder(positionals[0] ?? '/setup', values.shown ?? positionals[0])
+const deploy = values.deploy ?? fileURLToPath(new URL('.', import.meta.url))
 const workers = ['alerts', 'archive']
-const days = { authority: 3650, server: 825, device: 3650 }
-const renewalMs = 30 * 86_400_000
+/** What containers mount of the checkout, below deploy/, by who reads it. */
+const mounted = { mosquitto: ['mosquitto'], redis: ['redis'], sluice: ['sluice', 'sqs'] }
 
 /** Names and addresses by which devices reach this host, beside localhost. */
 const hosts = values.host.split(/[\s,]+/).filter((host) => host !== '')
@@ -42,28 +46,37 @@ for (const name of values.device) {
   // What Mosquitto knows by these names is no device.
   if (['sluice', 'mosquitto', 'ingest', 'redis'].includes(name)) stop(`"${name}" is the name of a part of this system`)
 }
+if (values.deploy !== undefined) lookAtCheckout()
 
 function stop(sentence) {
   console.error(sentence)
   process.exit(1)
 }
 
-const path = (file) => join(root, file)
-/** A file's text, or undefined where there is none. */
-const read = (file) => (existsSync(path(file)) ? readFileSync(path(file), 'utf8').trim() || undefined : undefined)
-
-/** Whole or not at all: servers read their certificates again while this runs. */
-function write(file, owner, text, mode = 0o400) {
-  const next = `${path(file)}.new`
-  mkdirSync(dirname(next), { recursive: true })
-  rmSync(next, { force: true })
-  writeFileSync(next, `${text.trim()}\n`, { mode })
-  if (process.getuid?.() === 0) chownSync(next, uids[owner], uids[owner])
-  renameSync(next, path(file))
-  return text.trim()
+/** Without this, a container whose user may not read its configuration ends or is "unhealthy", and doesn't say why. */
+function lookAtCheckout() {
+  const found = Object.entries(mounted).flatMap(([owner, names]) => {
+    const paths = names.map((name) => join(deploy, name))
+    return unreadableFor(uids[owner], paths).map(
+      (path) => `  deploy${path.slice(deploy.length)}   (uid ${uids[owner]})`,
+    )
+  })
+  if (found.length === 0) return
+  const more = found.length > 5 ? [`  and ${found.length - 5} more`] : []
+  stop(
+    [
+      'The containers run as users of their own, who may not read these files of the checkout (it was made under umask 077, perhaps):',
+      ...found.slice(0, 5),
+      ...more,
+      'As git has them they hold no secrets. Let others read them, then run "docker compose up" again:',
+      `  chmod -R go+rX ${Object.values(mounted)
+        .flat()
+        .map((name) => `deploy/${name}`)
+        .join(' ')}`,
+    ].join('\n'),
+  )
 }
 
-const keep = (file, owner, make, mode) => read(file) ?? write(file, owner, make(), mode)
 const secret = () => randomBytes(24).toString('base64url')
 const sha256 = (text) => createHash('sha256').update(text).digest('hex')
 
@@ -78,136 +91,74 @@ function mosquittoHash(password) {
 /** Those who speak to Mosquitto with a password; one more is one more line. */
 function mosquittoUser(name, password) {
   const file = 'mosquitto/passwords'
-  const lines = read(file)?.split('\n') ?? []
-  if (lines.some((line) => line.startsWith(`${name}:`))) return
-  write(file, 'mosquitto', [...lines, `${name}:${mosquittoHash(password())}`].join('\n'))
+  const lines = folder.read(file)?.split('\n') ?? []
+  const known = lines.some((line) => line.startsWith(`${name}:`))
+  if (known) folder.claim(file, 'mosquitto')
+  else folder.write(file, 'mosquitto', [...lines, `${name}:${mosquittoHash(password())}`].join('\n'))
 }
 
-const publicMode = 0o644
-/** `certs` and `device-certs` hold no secret. The CA's key is in `ca`, which no container mounts but this one. */
-const authority = { key: 'ca/ca.key', certificate: 'certs/ca.crt' }
-
-function newKey(kind) {
-  const { privateKey } =
-    kind === 'rsa'
-      ? generateKeyPairSync('rsa', { modulusLength: 2048 })
-      : generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-  return privateKey.export({ type: 'pkcs8', format: 'pem' })
-}
-
-/** Runs openssl with a configuration of its own; gives what it prints. */
-function openssl(parameters, lines, input = '') {
-  write('ca/openssl.cnf', 'root', lines.join('\n'))
-  return execFileSync('openssl', parameters, { cwd: root, input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] })
-}
-
-const request = ['[req]', 'distinguished_name = subject', 'prompt = no', 'x509_extensions = extensions', '[subject]']
-
-function makeAuthority() {
-  if (read(authority.certificate) !== undefined) return
-  keep(authority.key, 'root', () => newKey('ec'))
-  const extensions = ['basicConstraints = critical,CA:TRUE,pathlen:0', 'keyUsage = critical,keyCertSign,cRLSign']
-  const pem = openssl(
-    `req -x509 -new -config ca/openssl.cnf -key ${authority.key} -sha256 -days ${days.authority}`.split(' '),
-    [...request, 'CN = Sluice compose CA', '[extensions]', ...extensions, 'subjectKeyIdentifier = hash'],
-  )
-  write(authority.certificate, 'root', pem, publicMode)
-}
-
-/** Signs a certificate for a key that is there. Gives PEM. */
-function sign(keyFile, name, validDays, extensions) {
-  if (read(authority.key) === undefined)
-    stop(`${path(authority.key)} is not there, and ${name} needs a certificate: put it back for this`)
-  const lines = [
-    ...request,
-    `CN = ${name}`,
-    '[extensions]',
-    'basicConstraints = critical,CA:FALSE',
-    'subjectKeyIdentifier = hash',
-    'authorityKeyIdentifier = keyid',
-    ...extensions,
-  ]
-  const csr = openssl(['req', '-new', '-config', 'ca/openssl.cnf', '-key', keyFile], lines)
-  // Positive, and no two alike.
-  const serial = `0x4${randomBytes(16).toString('hex').slice(1)}`
-  const signing = `-CA ${authority.certificate} -CAkey ${authority.key} -set_serial ${serial} -sha256 -days ${validDays}`
-  const from = '-extfile ca/openssl.cnf -extensions extensions'
-  return openssl(`x509 -req ${signing} ${from}`.split(' '), lines, csr)
-}
-
-/** Whether a server's certificate is of this CA and its own key, for all of these names, and good for another month. */
-function isGood(pem, key, names) {
-  const certificate = new X509Certificate(pem)
-  return (
-    certificate.verify(new X509Certificate(read(authority.certificate)).publicKey) &&
-    certificate.checkPrivateKey(createPrivateKey(key)) &&
-    Date.parse(certificate.validTo) > Date.now() + renewalMs &&
-    names.every((name) => (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined)
-  )
-}
-
-/** A server's key, which stays, and its certificate. Whoever serves it reads both from its own folder. */
-function server(file, owner, name, names, kind = 'ec') {
-  const all = [...new Set([name, 'localhost', '127.0.0.1', '::1', ...names])]
-  const key = keep(`${file}.key`, owner, () => newKey(kind))
-  const before = read(`${file}.crt`)
-  if (before !== undefined && isGood(before, key, all)) return
-  const alternatives = all.map((each) => `${isIP(each) === 0 ? 'DNS' : 'IP'}:${each}`).join(',')
-  const usage = kind === 'rsa' ? 'digitalSignature,keyEncipherment' : 'digitalSignature'
-  const extensions = [
-    `keyUsage = critical,${usage}`,
-    'extendedKeyUsage = serverAuth',
-    `subjectAltName = ${alternatives}`,
-  ]
-  write(`${file}.crt`, owner, sign(`${file}.key`, name, days.server, extensions), publicMode)
-  console.log(`${file}.crt is ${before === undefined ? 'made' : 'renewed'}`)
-}
-
-/**
- * What a device needs: its key and its password for Mosquitto, which may be taken away from here; and its certificate, which ingest
- * reads too.
- */
+/** What a device needs: its certificate with its key, and its password for Mosquitto. */
 function device(name) {
-  mosquittoUser(name, () => keep(`devices/${name}.password`, 'sluice', secret))
-  const certificate = `device-certs/${name}.crt`
-  if (read(certificate) !== undefined) return
-  const key = `devices/${name}.key`
-  keep(key, 'sluice', () => newKey('ec'))
-  const extensions = ['keyUsage = critical,digitalSignature', 'extendedKeyUsage = clientAuth']
-  write(certificate, 'sluice', sign(key, name, days.device, extensions), publicMode)
+  const password = `devices/${name}.password`
+  mosquittoUser(name, () => folder.keep(password, 'host', secret))
+  folder.claim(password, 'host')
+  certificates.device(name)
 }
-
-makeAuthority()
-server('mosquitto/mosquitto', 'mosquitto', 'mosquitto', hosts)
-server('redis/redis', 'redis', 'redis', [])
-// One of each kind: a client takes what it can.
-server('ingest/ingest', 'sluice', 'ingest', hosts)
-server('ingest/ingest-rsa', 'sluice', 'ingest', hosts, 'rsa')
-
-const bridge = keep('ingest/bridge-password', 'sluice', secret)
-mosquittoUser('sluice', () => bridge)
-for (const name of ['d-1', ...values.device]) device(name)
-
-const redisPasswords = { ingest: keep('ingest/redis-password', 'sluice', secret) }
-for (const worker of workers) redisPasswords[worker] = keep(`${worker}/redis-password`, 'sluice', secret)
-// Nobody but who knows an access key may speak to a real SQS; the one to try with takes any.
-keep('alerts/aws-secret', 'sluice', secret)
 
 /** The rules are written and explained in deploy/redis/users.acl; a password comes in as its SHA-256. */
-const template = positionals[1] ?? new URL('redis/users.acl', import.meta.url)
-keep('redis/users.acl', 'redis', () => {
-  const lines = readFileSync(template, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'))
-  const roles = Object.fromEntries(lines.map((line) => [line.split(' ', 2)[1], line]))
-  const user = (name, role) =>
-    roles[role]
-      .replace(`user ${role} `, `user ${name} `)
-      .replaceAll('WORKER', name)
-      .replace('PASSWORD', `#${sha256(redisPasswords[name])}`)
-  return ['user default off', user('ingest', 'ingest'), ...workers.map((name) => user(name, 'worker'))].join('\n')
-})
-console.log(`secrets and certificates are in ${root}`)
+function usersOfRedis() {
+  const [file, applied] = ['redis/users.acl', 'redis/users.template']
+  const hashOf = (text) => `#${sha256(text)}`
+  const passwords = new Map([['ingest', hashOf(folder.keep('ingest/redis-password', 'sluice', secret))]])
+  for (const name of workers) passwords.set(name, hashOf(folder.keep(`${name}/redis-password`, 'sluice', secret)))
+  const lines = linesByUser(readFileSync(join(deploy, 'redis/users.acl'), 'utf8'))
+  for (const role of ['default', 'ingest', 'worker'])
+    if (!lines.has(role)) stop(`deploy/redis/users.acl has no line "user ${role} …"`)
+  const [template, before] = [[...lines.values()].join('\n'), folder.read(file)]
+  const { text, notes } = redisUsers({ template, applied: folder.read(applied), passwords, before })
+  for (const [name, owner, wanted] of [
+    [file, 'redis', text],
+    [applied, 'root', template],
+  ]) {
+    if (folder.read(name) === wanted) folder.claim(name, owner)
+    else folder.write(name, owner, wanted)
+  }
+  if (before === undefined || before === text) return
+  for (const note of notes) console.log(`${folder.name(file)}: ${note}`)
+  toRestart.set('redis', `${folder.name(file)} has changed`)
+}
+
+/** Servers that read what has changed only when they start, and why. */
+const toRestart = new Map()
+
+const folders = ['certs', 'device-certs', 'mosquitto', 'redis', 'ingest', ...workers]
+for (const name of folders) folder.open(name)
+const isNew = folder.read('certs/ca.crt') === undefined
+const certificates = new Certificates(folder, stop)
+// One of each kind for ingest: a client takes what it can.
+for (const [file, owner, names, kind] of [
+  ['mosquitto/mosquitto', 'mosquitto', hosts],
+  ['redis/redis', 'redis', []],
+  ['ingest/ingest', 'sluice', hosts],
+  ['ingest/ingest-rsa', 'sluice', hosts, 'rsa'],
+]) {
+  const [name] = file.split('/')
+  const done = certificates.server(file, owner, name, names, kind)
+  if (done !== 'kept') console.log(`${folder.name(file)}.crt is ${done}`)
+  // Ingest reads its own again when they change.
+  if (done === 'renewed' && name !== 'ingest') toRestart.set(name, `${folder.name(file)}.crt is renewed`)
+}
+
+const bridge = folder.keep('ingest/bridge-password', 'sluice', secret)
+mosquittoUser('sluice', () => bridge)
+for (const name of ['d-1', ...values.device]) device(name)
+usersOfRedis()
+// Nobody but who knows an access key may speak to a real SQS; the one to try with takes any.
+folder.keep('alerts/aws-secret', 'sluice', secret)
+
+console.log(`secrets and certificates are in ${folder.name('.')}`)
+for (const [name, why] of toRestart) console.log(`${why}: where it runs, docker compose restart ${name}`)
+if (isNew) console.log(['', 'When all is up, as the device d-1:', ...tries('d-1')].join('\n'))
 for (const name of values.device) {
   console.log(
     [
@@ -216,6 +167,22 @@ for (const name of values.device) {
       `  - { name: ${name}, type: sensor, groups: [fleet] }`,
       `  - { name: ${name}, thing: ${name}, x509: { certificate: /device-certs/${name}.crt } }`,
       `For Mosquitto: docker compose kill -s HUP mosquitto`,
+      `Then, as ${name}:`,
+      ...tries(name),
     ].join('\n'),
   )
+}
+
+/** What to try, where the user sits: over HTTPS, MQTT with a certificate, and Mosquitto with a password. */
+function tries(name) {
+  const [ca, key] = [folder.name('certs/ca.crt'), folder.name(`devices/${name}.key`)]
+  const certificate = `--cert ${folder.name(`device-certs/${name}.crt`)} --key ${key}`
+  const topic = `devices/${name}/climate`
+  const mqtt = `--cafile ${ca} -q 1 -t ${topic} -m '{"celsius":31}'`
+  return [
+    `  curl --cacert ${ca} ${certificate} --data '{"celsius":31}' 'https://localhost:8443/topics/${topic}?qos=1'`,
+    `  mosquitto_pub -p 8884 ${certificate} -i ${name} ${mqtt}`,
+    `  mosquitto_pub -p 8883 -u ${name} -P "$(cat ${folder.name(`devices/${name}.password`)})" ${mqtt}`,
+    '  docker compose exec worker-archive cat /data/archive.ndjson',
+  ]
 }

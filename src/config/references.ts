@@ -1,4 +1,5 @@
 import type { Place, Reference, Resolve } from '../core/reference.ts'
+import { openPartsOf } from './open-places.ts'
 import type { Path } from './path.ts'
 import type { Substitute, Substituted } from './yaml-reading.ts'
 
@@ -18,7 +19,11 @@ export function substituteReferences(
     const place = placeOf(path)
     if (place === undefined)
       return withProblem(text, `${nameOf(path)}no reference may stand here; write the value itself`, 0)
-    return substituted(text, (reference) => resolve?.(reference, place))
+    const open = openPartsOf(text, insideReferences(text))
+    return substituted(text, (reference, offset) => {
+      const part = open.find(({ from, to }) => from <= offset && offset < to)
+      return resolve?.(reference, part === undefined ? place : { ...place, isOpen: part.isOpen })
+    })
   }
 }
 
@@ -33,7 +38,15 @@ export const refuseReferences: Substitute = (text) => {
   )
 }
 
-function substituted(text: string, resolve: (reference: Reference) => ReturnType<Resolve> | undefined): Substituted {
+function insideReferences(text: string): (offset: number) => boolean {
+  const spans = [...text.matchAll(pattern)].map((match) => [match.index, match.index + match[0].length] as const)
+  return (offset) => spans.some(([from, to]) => from <= offset && offset < to)
+}
+
+function substituted(
+  text: string,
+  resolve: (reference: Reference, offset: number) => ReturnType<Resolve> | undefined,
+): Substituted {
   const problems: { message: string; offset: number }[] = []
   const replaced: { reference: string; value: string }[] = []
   let found = false
@@ -42,7 +55,7 @@ function substituted(text: string, resolve: (reference: Reference) => ReturnType
     if (written.startsWith('$$')) return written.slice(1)
     found = true
     const reference = parseReference(written)
-    const resolved = reference === undefined ? { problem: malformed(written) } : resolve(reference)
+    const resolved = reference === undefined ? { problem: malformed(written) } : resolve(reference, offset)
     if (resolved !== undefined && 'value' in resolved) {
       replaced.push({ reference: written, value: resolved.value })
       return resolved.value

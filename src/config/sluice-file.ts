@@ -3,6 +3,7 @@ import type { Problem } from '../core/problem.ts'
 import type { Place, Resolve } from '../core/reference.ts'
 import { withAbsolutePaths } from './absolute-paths.ts'
 import { readYaml, wholeFileProblem } from './files.ts'
+import { isOpenPath } from './open-places.ts'
 import { type Path, dotted } from './path.ts'
 import { substituteReferences } from './references.ts'
 import { type Checked, checkSchema } from './schema-problems.ts'
@@ -78,6 +79,7 @@ function substituteFor({ path, resolve, withDoors }: SluiceFileOptions): Substit
   const substitute = substituteReferences(resolve, (at): Place => ({
     file: path,
     owner: { kind: isIngests(at) ? 'ingest' : 'shared' },
+    ...(isOpenPath(at) && { isOpen: () => true }),
   }))
   return (text, at) => (!withDoors && isIngests(at) ? { text } : substitute(text, at))
 }

@@ -11,6 +11,8 @@ export interface Place {
   readonly file: string
   /** `shared`: parts of sluice.yaml that every process needs, such as the queue's address. */
   readonly owner: Owner | { readonly kind: 'shared' }
+  /** Whether a value is no secret here: a host, a user's name, a folder. Left out, every value is one, and shows nowhere. */
+  readonly isOpen?: (value: string) => boolean
 }
 
 /**

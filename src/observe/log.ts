@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import type { Facts, Log } from '../core/log.ts'
 import type { Redactor } from '../core/redactor.ts'
 import { textLine } from './log-text.ts'
+import { withoutSecrets } from './without-secrets.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -28,7 +29,12 @@ export function createLog(options: LogOptions): Log {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line) => write(redactor.scrub(format === 'json' ? line : textLine(line, colours))) },
+    {
+      write: (line) => {
+        const clean = withoutSecrets(line, redactor)
+        write(format === 'json' ? clean : textLine(clean, colours))
+      },
+    },
   )
   return wrap(logger)
 }

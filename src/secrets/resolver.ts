@@ -10,7 +10,7 @@ export const maxSecretBytes = 64 * 1024
 export interface ResolverOptions {
   /** The one part of Sluice it resolves for. */
   readonly owner: Owner
-  /** Learns every resolved value. */
+  /** Learns every resolved value, but for those in places where no secret stands. */
   readonly redactor: Redactor
   /** The environment; the process' own by default. */
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -31,7 +31,7 @@ export function createResolver(options: ResolverOptions): Resolve {
     const resolved =
       reference.kind === 'env' ? fromEnvironment(reference, env, owner) : fromFile(reference.path, place.file)
     if ('secret' in resolved) {
-      redactor.add(resolved.secret)
+      if (place.isOpen?.(resolved.secret) !== true) redactor.add(resolved.secret)
       return { value: resolved.secret }
     }
     return resolved

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { refuseReferences, substituteReferences } from '../../src/config/references.ts'
-import type { Reference } from '../../src/core/reference.ts'
+import type { Reference, Resolve } from '../../src/core/reference.ts'
 
 const place = { file: '/x/sluice.yaml', owner: { kind: 'ingest' } } as const
 
@@ -70,4 +70,38 @@ test('any text gives a text, and a problem where a reference is malformed', () =
     }),
     { numRuns: 1000 },
   )
+})
+
+test('what is no secret in an address: the host, and the user of Redis where a password follows', () => {
+  /** For each reference, whether its value would be shown. */
+  const shown = (text: string, values: Readonly<Record<string, string>> = {}) => {
+    const open: boolean[] = []
+    const resolve: Resolve = (reference, { isOpen }) => {
+      const value = values[reference.kind === 'env' ? reference.name : ''] ?? 'value'
+      open.push(isOpen?.(value) ?? false)
+      return { value }
+    }
+    substituteReferences(resolve, () => place)(text, ['queue', 'url'])
+    return open
+  }
+  deepEqual(shown('rediss://${env:USER}:${file:/run/secrets/pw}@${env:HOST}:${env:PORT:-6379}/0'), [
+    true,
+    false,
+    true,
+    true,
+  ])
+  deepEqual(shown('redis://${env:HOST}:6379'), [true])
+  deepEqual(shown('mqtts://${env:USER}:${env:PW}@${env:HOST}'), [false, false, true])
+  // A token in the place of a user, and addresses that are secret as a whole.
+  for (const text of [
+    'redis://${env:TOKEN}@redis',
+    'redis://${env:TOKEN}:@redis',
+    'https://${env:HOST}/x',
+    '${env:URL}',
+  ])
+    deepEqual(shown(text), [false], text)
+  // A value that brings the password along.
+  deepEqual(shown('redis://${env:REST}', { REST: 'user:pw@redis:6379' }), [false])
+  deepEqual(shown('redis://${env:BOTH}:x@redis', { BOTH: 'user:pw' }), [false])
+  deepEqual(shown('redis://${env:USER}:${env:PW}-${env:USER}@h', { USER: 'ingest' }), [true, false, false])
 })

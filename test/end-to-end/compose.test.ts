@@ -1,7 +1,7 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { X509Certificate } from 'node:crypto'
-import { cp, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { cp, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { connect as connectPlainly } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
@@ -25,8 +25,16 @@ interface Service {
   readonly ports?: readonly { readonly published: number }[]
   readonly network_mode?: string
   readonly restart?: string
-  readonly healthcheck?: unknown
+  readonly healthcheck?: { readonly test?: readonly string[] }
   readonly mem_limit?: unknown
+  readonly build?: unknown
+  readonly image?: string
+  readonly pull_policy?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly logging?: { readonly options?: Readonly<Record<string, string>> }
+  readonly cap_drop?: readonly string[]
+  readonly security_opt?: readonly string[]
+  readonly pids_limit?: unknown
 }
 
 /** The file as docker-compose itself understands it: anchors merged, defaults in. */
@@ -64,6 +72,41 @@ describe('docker-compose.yml', () => {
     })
   }
 
+  for (const [name, service] of Object.entries(services)) {
+    test(`${name} has no more rights than it needs, a bounded log, and bounded resources`, () => {
+      equal(service.read_only, true)
+      deepEqual(service.cap_drop, ['ALL'])
+      deepEqual(service.security_opt, ['no-new-privileges:true'])
+      match(service.user ?? '', name === 'setup' ? /^0:0$/ : /^[1-9]\d*:[1-9]\d*$/)
+      ok(service.mem_limit !== undefined && service.pids_limit !== undefined)
+      match(service.logging?.options?.['max-size'] ?? '', /^\d+m$/)
+    })
+  }
+
+  test('one service builds the image of all, and nobody asks a registry for it', () => {
+    const own = Object.entries(services).filter(([, { image }]) => image === 'sluice:local')
+    deepEqual(own.map(([name]) => name).toSorted(), ['ingest', 'setup', 'worker-alerts', 'worker-archive'])
+    deepEqual(
+      own.filter(([, { build }]) => build !== undefined).map(([name]) => name),
+      ['setup'],
+    )
+    for (const [name, { pull_policy }] of own) equal(pull_policy, 'never', name)
+  })
+
+  test('a server is made anew by "up" when a file has changed that it reads at its start', async () => {
+    const readAtStart: Readonly<Record<string, readonly string[]>> = {
+      mosquitto: ['mosquitto/mosquitto.conf', 'mosquitto/acl'],
+      redis: ['redis/redis.conf', 'redis/users.acl'],
+      ...Object.fromEntries(ours.map(([name]) => [name, ['sluice/sluice.yaml']])),
+    }
+    for (const [name, files] of Object.entries(readAtStart)) {
+      const hash = createHash('sha256')
+      for (const file of files) hash.update(await readFile(join(root, 'deploy', file)))
+      const label = hash.digest('hex').slice(0, 12)
+      equal(services[name]?.labels?.['sluice.files'], label, `docker-compose.yml: sluice.files of ${name} is ${label}`)
+    }
+  })
+
   test('publishes the three ports that speak TLS to devices, and no other', () => {
     const published = Object.entries(services).flatMap(([name, { ports = [] }]) =>
       ports.map((port) => `${name} ${port.published}`),
@@ -89,113 +132,6 @@ describe('docker-compose.yml', () => {
   })
 })
 
-describe('deploy/setup.js', () => {
-  const scope = suiteScope()
-  const setup = (folder: string, hosts = '', parameters: readonly string[] = []) =>
-    execFileSync(process.execPath, [join(root, 'deploy/setup.js'), folder, `--host=${hosts}`, ...parameters], {
-      encoding: 'utf8',
-      stdio: 'pipe',
-    })
-  /** What it says when it refuses. */
-  const complaint = (...parameters: Parameters<typeof setup>): string => {
-    try {
-      setup(...parameters)
-    } catch (error) {
-      return String((error as { readonly stderr?: unknown }).stderr)
-    }
-    return 'nothing'
-  }
-  const readAll = async (folder: string) => {
-    const names = (await readdir(folder, { recursive: true, withFileTypes: true }))
-      .filter((entry) => entry.isFile() && entry.name !== 'openssl.cnf')
-      .map(({ parentPath, name }) => join(parentPath, name))
-    return Object.fromEntries(
-      await Promise.all(names.map(async (name) => [name.slice(folder.length + 1), await readFile(name, 'utf8')])),
-    ) as Record<string, string>
-  }
-  const changed = (from: Record<string, string>, to: Record<string, string>) =>
-    Object.keys({ ...from, ...to })
-      .filter((name) => from[name] !== to[name])
-      .toSorted()
-
-  test('leaves what is there, makes servers’ certificates anew for a new name, and one more device when asked', async () => {
-    const folder = await temporaryFolder(scope)
-    setup(folder)
-    const first = await readAll(folder)
-    setup(folder)
-    deepEqual(changed(first, await readAll(folder)), [])
-
-    setup(folder, 'iot.example.com, 10.0.0.9')
-    const named = await readAll(folder)
-    const outside = ['ingest/ingest-rsa.crt', 'ingest/ingest.crt', 'mosquitto/mosquitto.crt']
-    deepEqual(changed(first, named), outside)
-    for (const file of outside) {
-      const certificate = new X509Certificate(named[file] ?? '')
-      ok(
-        certificate.checkHost('iot.example.com') &&
-          certificate.checkIP('10.0.0.9') &&
-          certificate.checkHost('localhost'),
-      )
-    }
-
-    match(
-      setup(folder, '', ['--device', 'd-2']),
-      /name: d-2, thing: d-2, x509: \{ certificate: \/device-certs\/d-2\.crt/,
-    )
-    const more = ['device-certs/d-2.crt', 'devices/d-2.key', 'devices/d-2.password', 'mosquitto/passwords']
-    const two = await readAll(folder)
-    deepEqual(changed(named, two), more)
-
-    // Their secrets are with the devices now, and stay as they are there.
-    await rm(join(folder, 'devices'), { recursive: true })
-    setup(folder)
-    const secrets = Object.keys(two).filter((name) => name.startsWith('devices/'))
-    deepEqual(changed(two, await readAll(folder)), secrets.toSorted())
-  })
-
-  test('goes on without the CA’s key as long as nothing is to be signed, and never makes another', async () => {
-    const folder = await temporaryFolder(scope)
-    setup(folder)
-    const before = await readAll(folder)
-    await rm(join(folder, 'ca/ca.key'))
-    setup(folder)
-    deepEqual(changed(before, await readAll(folder)), ['ca/ca.key'])
-    match(complaint(folder, 'iot.example.com'), /ca\.key is not there/)
-    deepEqual(changed(before, await readAll(folder)), ['ca/ca.key'])
-  })
-
-  test('another CA in the place of the first makes servers’ certificates anew, and so does a key that is gone', async () => {
-    const [folder, other] = [await temporaryFolder(scope), await temporaryFolder(scope)]
-    setup(folder)
-    setup(other)
-    for (const file of ['ca/ca.key', 'certs/ca.crt']) {
-      await rm(join(folder, file))
-      await cp(join(other, file), join(folder, file))
-    }
-    const before = await readAll(folder)
-    setup(folder)
-    const servers = ['ingest/ingest-rsa.crt', 'ingest/ingest.crt', 'mosquitto/mosquitto.crt', 'redis/redis.crt']
-    const next = await readAll(folder)
-    deepEqual(changed(before, next), servers)
-    const ca = new X509Certificate(next['certs/ca.crt'] ?? '')
-    for (const file of servers) ok(new X509Certificate(next[file] ?? '').verify(ca.publicKey), file)
-
-    await rm(join(folder, 'redis/redis.key'))
-    setup(folder)
-    deepEqual(changed(next, await readAll(folder)), ['redis/redis.crt', 'redis/redis.key'])
-  })
-
-  test('takes no name that means something else', async () => {
-    const folder = await temporaryFolder(scope)
-    for (const host of ['a/b', '*', '*.example.com', 'a,DNS:b\n[x]'])
-      match(complaint(folder, host), /neither a host name nor an address/, host)
-    for (const name of ['../x', 'a=b', 'd:1', ''])
-      match(complaint(folder, '', [`--device=${name}`]), /has 1 to 64/, name)
-    match(complaint(folder, '', ['--device', 'sluice']), /a part of this system/)
-    deepEqual(await readdir(folder), [])
-  })
-})
-
 // There is no engine where the tests run: the same programs with the same files, as plain processes. What compose would mount
 // is put beside them, and the names of its network become addresses here.
 describe('what compose runs, as processes', () => {
@@ -203,7 +139,8 @@ describe('what compose runs, as processes', () => {
   let folder: string
   let generated: string
   let ports: Readonly<Record<'mosquitto' | 'certificates' | 'redis' | 'https' | 'mqtts', number>>
-  let parts: Readonly<Record<'ingest' | 'alerts' | 'archive', { readonly config: string; readonly running: Running }>>
+  let parts: Record<'ingest' | 'alerts' | 'archive', { readonly config: string; readonly running: Running }>
+  let mosquitto: Running
   let clients: DoorClients
   let nextAlert: () => Promise<Record<string, unknown>>
   let written: readonly string[]
@@ -226,7 +163,7 @@ describe('what compose runs, as processes', () => {
     scope.after(() => sqs.stop())
     nextAlert = alertsOf(scope, sqs.port)
     await startRedisOfCompose(scope, folder, generated, ports.redis)
-    await startMosquittoOfCompose(scope, folder, generated, ports)
+    mosquitto = await startMosquittoOfCompose(scope, folder, generated, ports)
 
     const part = async (name: string, ...parameters: string[]) => {
       const config = await placed(folder, name, {
@@ -249,15 +186,17 @@ describe('what compose runs, as processes', () => {
     }
     written = await filesBeside()
     await Promise.all(Object.values(parts).map(({ running }) => ready(running)))
-    await until(
-      `the bridge is connected: ${parts.ingest.running.output()}`,
-      () => logLines(parts.ingest.running).some(({ msg }) => msg === 'connected'),
-      20_000,
-    )
+    await bridgeIsConnected()
     const { https, mqtts } = ports
     clients = new DoorClients(scope, { http: 0, mqtt: 0, https, mqtts }, await readFile(fileOf('certs/ca.crt'), 'utf8'))
   })
 
+  const bridgeIsConnected = () =>
+    until(
+      `the bridge is connected: ${parts.ingest.running.output()}`,
+      () => logLines(parts.ingest.running).some(({ msg }) => msg === 'connected'),
+      20_000,
+    )
   const fileOf = (file: string) => join(generated, file)
   const shownBy = async (device: string, from = generated): Promise<Shown> => ({
     certificate: {
@@ -289,13 +228,26 @@ describe('what compose runs, as processes', () => {
   }
 
   test('the health of ingest and of a worker is asked as compose asks', async () => {
-    for (const [{ config }, parameters] of [
-      [parts.ingest, ['health']],
-      [parts.alerts, ['health', '--worker', 'alerts']],
+    const services = composed()
+    for (const [service, data] of [
+      ['ingest', 'ingest'],
+      ['worker-alerts', 'alerts'],
     ] as const) {
-      const health = sluice(scope, config, parameters, { env: { REDIS_USER: 'x' } })
-      equal(await health.ended(), 0, `${config}: ${health.output()} | ${parts.ingest.running.output()}`)
+      const [kind, node, ...parameters] = services[service]?.healthcheck?.test ?? []
+      deepEqual([kind, node], ['CMD', 'node'])
+      const places = [
+        ['/app/', root],
+        ['/data/', `${join(folder, `data-${data}`)}/`],
+      ] as const
+      const placed = parameters.map((each) => places.reduce((text, [from, to]) => text.replace(from, to), each))
+      const health = run(scope, process.execPath, placed)
+      equal(await health.ended(), 0, `${placed.join(' ')}: ${health.output()} | ${parts.ingest.running.output()}`)
     }
+  })
+
+  test('a worker is called by its name in its log, though its Redis user has the same', () => {
+    const [{ worker } = {}] = logLines(parts.alerts.running).filter(({ msg }) => msg === 'worker started')
+    equal(worker, 'alerts')
   })
 
   test('an operator asks it about certificates and policies, where it runs', async () => {
@@ -318,6 +270,19 @@ describe('what compose runs, as processes', () => {
     await device.publishAsync('devices/d-2/climate', '{"celsius":99}', { qos: 1 }).catch(() => undefined)
     await device.publishAsync('devices/d-1/climate', '{"celsius":31}', { qos: 1 })
     await comesOut(31)
+  })
+
+  test('what Mosquitto takes after its own restart, while ingest is away, waits for ingest', async () => {
+    const { config, running } = parts.ingest
+    equal(await running.stop(), 0, running.output())
+    equal(await mosquitto.stop(), 0, mosquitto.output())
+    mosquitto = await startMosquittoOfCompose(scope, folder, generated, ports)
+    const password = (await readFile(fileOf('devices/d-1.password'), 'utf8')).trim()
+    const device = await toMosquitto(ports.mosquitto, { username: 'd-1', password })
+    await device.publishAsync('devices/d-1/climate', '{"celsius":31.5}', { qos: 1 })
+    parts.ingest = { config, running: sluice(scope, config, ['ingest'], { env: { REDIS_USER: 'ingest' } }) }
+    await ready(parts.ingest.running)
+    await comesOut(31.5)
   })
 
   test('and with its certificate, where the lines for that are taken in', async () => {
@@ -417,7 +382,7 @@ describe('what compose runs, as processes', () => {
     deepEqual(await filesBeside(), written)
     deepEqual(
       (await archived()).split('\n').filter((line) => line !== ''),
-      [31, 32, 33, 34, 35].map((celsius) => `{"celsius":${celsius}}`),
+      [31, 31.5, 32, 33, 34, 35].map((celsius) => `{"celsius":${celsius}}`),
     )
   })
 })
@@ -503,9 +468,9 @@ async function startMosquittoOfCompose(
   folder: string,
   generated: string,
   ports: { readonly mosquitto: number; readonly certificates: number },
-): Promise<void> {
+): Promise<Running> {
   const data = join(folder, 'mosquitto')
-  await mkdir(data)
+  await mkdir(data, { recursive: true })
   const text = await readFile(join(root, 'deploy/mosquitto/mosquitto.conf'), 'utf8')
   const own = text
     // With the lines for certificates taken in.
@@ -520,4 +485,5 @@ async function startMosquittoOfCompose(
   await writeFile(join(data, 'mosquitto.conf'), `user root\n${own}`)
   const running = run(scope, 'mosquitto', ['-c', join(data, 'mosquitto.conf')])
   for (const port of [ports.mosquitto, ports.certificates]) await listening(port, running)
+  return running
 }

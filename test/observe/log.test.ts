@@ -38,3 +38,24 @@ for (const format of ['json', 'text'] as const) {
     match(lines.join(''), /\[redacted\]/)
   })
 }
+
+for (const format of ['json', 'text'] as const) {
+  test(`a secret that reads as a fact’s name or as a number spoils no ${format} line`, () => {
+    const redactor = new Redactor()
+    for (const secret of ['worker', '345678', 'line one\nline "two"']) redactor.add(secret)
+    const { lines, log } = capture(format, redactor)
+    log.info({ worker: 'alerts', bytes: 12_345_678, why: { worker: 'line one\nline "two"' } }, 'sent')
+    if (format === 'text')
+      match(lines[0] ?? '', /sent worker=alerts bytes="12\[redacted\]" why=\{"\[redacted\]":"\[redacted\]"\}\n$/)
+    else {
+      const { time: _, ...rest } = JSON.parse(lines[0] ?? '') as Record<string, unknown>
+      deepEqual(rest, {
+        level: 'info',
+        worker: 'alerts',
+        bytes: '12[redacted]',
+        why: { '[redacted]': '[redacted]' },
+        msg: 'sent',
+      })
+    }
+  })
+}

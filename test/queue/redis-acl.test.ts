@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Redis } from 'ioredis'
@@ -16,7 +17,7 @@ const failures = { owner: 'alerts', part: 'failures' } as const
 const dead = { owner: 'alerts', part: 'dead' } as const
 const hash = (password: string) => `#${createHash('sha256').update(password).digest('hex')}`
 
-/** A Redis with the users of deploy/redis/users.acl: ingest, two workers, and an admin to look on. */
+/** A Redis with the users of deploy/redis/users.acl: ingest, two workers, nobody else; and an admin to look on. */
 async function startGuarded(t: TestContext) {
   const folder = await temporaryFolder(t)
   const template = readFileSync(new URL('../../deploy/redis/users.acl', import.meta.url), 'utf8')
@@ -29,17 +30,23 @@ async function startGuarded(t: TestContext) {
       .replace('PASSWORD', hash(`of ${name}`))
   }
   const users = [lineOf('ingest', 'ingest'), lineOf('worker', 'alerts'), lineOf('worker', 'archive')]
-  writeFileSync(
-    join(folder, 'users.acl'),
-    ['user default off ~* &* +@all', 'user admin on nopass ~* &* +@all', ...users, ''].join('\n'),
-  )
-  const server = await startRedis(t, { parameters: ['--aclfile', join(folder, 'users.acl')] })
+  const write = (ofDefault: string) =>
+    writeFileSync(join(folder, 'users.acl'), [ofDefault, 'user admin on nopass ~* &* +@all', ...users, ''].join('\n'))
+  write(lineOf('default', 'default'))
+  const parameters = ['--aclfile', join(folder, 'users.acl')]
+  let server = await startRedis(t, { folder, parameters })
+  /** Stops it and starts it again on its append-only file. */
+  const restart = async () => {
+    await server.stop()
+    server = await startRedis(t, { folder, port: server.port, parameters })
+  }
   const urlOf = (name: string) => `redis://${name}:${encodeURIComponent(`of ${name}`)}@127.0.0.1:${server.port}`
   const admin = new Redis({ port: server.port, username: 'admin', password: 'x' })
   t.after(() => admin.disconnect())
-  const as = async (name: string): Promise<Queues> => {
+  const as = async (name: string, acceptLoss = false): Promise<Queues> => {
     const role = name === 'ingest' ? 'ingest' : 'worker'
-    const queues = await openRedisQueues({ url: urlOf(name), role, log: silent, lockMs: 600, stalledCheckMs: 200 })
+    const fixed = { log: silent, lockMs: 600, stalledCheckMs: 200 }
+    const queues = await openRedisQueues({ url: urlOf(name), role, acceptLoss, ...fixed })
     t.after(() => queues.close())
     return queues
   }
@@ -49,8 +56,86 @@ async function startGuarded(t: TestContext) {
     t.after(() => client.disconnect())
     return client
   }
-  return { admin, as, raw }
+  /** Ingest adds these numbers to the work of alerts. */
+  const add = async (from: number, to: number, acceptLoss = false) => {
+    const ingest = await as('ingest', acceptLoss)
+    const numbers = Array.from({ length: to - from }, (_, index) => from + index)
+    await ingest.add(
+      work,
+      numbers.map((number) => ({ id: `a${number}`, data: number })),
+    )
+    await ingest.close()
+  }
+  /** Alerts works until it has had so many different numbers and there is no more. */
+  const take = async (count: number, into: Set<number>) => {
+    const worker = await as('alerts')
+    const consumer = worker.consume<number>(work, async (job) => (into.add(job.data), { kind: 'done' }), {
+      concurrency: 4,
+    })
+    await until(`${count} of them, and nothing left`, async () => {
+      const left = Object.values(await worker.counts(work))
+      return into.size >= count && left.every((number) => number === 0)
+    })
+    await consumer.close(2_000)
+    await worker.close()
+  }
+  return { admin, as, raw, write, restart, add, take, port: server.port }
 }
+
+/** What a server says to each of these lines, of whoever connects. */
+async function answersTo(port: number, lines: readonly string[]): Promise<readonly string[]> {
+  const socket = connect(port, '127.0.0.1')
+  let text = ''
+  socket.setEncoding('utf8').on('data', (part: string) => (text += part))
+  socket.write(lines.map((line) => `${line}\r\n`).join(''))
+  const answers = await until('an answer to each', () => {
+    const complete = text.split('\r\n').slice(0, -1)
+    return complete.length >= lines.length && complete
+  })
+  socket.destroy()
+  return answers
+}
+
+test('what was added is there after a restart of Redis, and who shows no password still gets NOAUTH', async (t) => {
+  const { add, take, restart, port } = await startGuarded(t)
+  await add(0, 60)
+  await restart()
+  const taken = new Set<number>()
+  await take(60, taken)
+  assert.equal(taken.size, 60)
+  await restart()
+  const said = await answersTo(port, [
+    'PING',
+    'GET {sluice}:owners',
+    'ACL WHOAMI',
+    'CONFIG GET *',
+    'SAVE',
+    'AUTH x',
+    'AUTH default x',
+    'HELLO 3 AUTH default x',
+  ])
+  assert.deepEqual(
+    said.map((line) => line.split(' ', 1)[0]),
+    [...Array.from({ length: 5 }, () => '-NOAUTH'), ...Array.from({ length: 3 }, () => '-WRONGPASS')],
+  )
+})
+
+test('an append-only file that was written while the user default might nothing is loaded whole when it may', async (t) => {
+  const { add, take, restart, write, admin } = await startGuarded(t)
+  write('user default off')
+  await restart()
+  await add(0, 20, true)
+  await restart()
+  // Redis has dropped them, and goes on behind them in the same file.
+  assert.equal(await admin.llen('{sluice:alerts}:alerts:wait'), 0)
+  await add(20, 40, true)
+  const taken = new Set<number>()
+  await take(20, taken)
+  await add(40, 60, true)
+  write('user default off ~* &* +@all')
+  await restart()
+  await take(60, taken)
+})
 
 test('ingest and a worker do all they must do under the ACL of deploy/, and Redis refuses none of it', async (t) => {
   const { admin, as } = await startGuarded(t)

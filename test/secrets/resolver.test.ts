@@ -97,3 +97,15 @@ describe('createResolver', () => {
     if (process.getuid?.() !== 0) equal(reason('fits'), 'the file /fits cannot be read: this process may not read it')
   })
 })
+
+describe('a value in a place where no secret stands', () => {
+  it('is not redacted there, and is where it stands for a secret too', () => {
+    const redactor = new Redactor()
+    const resolve = createResolver({ owner: alerts, redactor, env: { NAME: 'archive' } })
+    const name = { kind: 'env', name: 'NAME' } as const
+    deepEqual(resolve(name, { ...at(alerts), isOpen: () => true }), { value: 'archive' })
+    equal(redactor.scrub('worker archive'), 'worker archive')
+    resolve(name, { ...at(alerts), isOpen: () => false })
+    equal(redactor.scrub('worker archive'), 'worker [redacted]')
+  })
+})
