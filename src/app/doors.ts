@@ -1,6 +1,6 @@
 import type { SluiceSettings } from '../config/sluice-schema.ts'
 import { watchFolders } from '../config/watch.ts'
-import type { Accept, Access, Principal, Publish } from '../core/access.ts'
+import type { Accept, AcceptBatch, Access, Principal, Publish } from '../core/access.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -17,6 +17,7 @@ export interface DoorsOptions {
   readonly settings: SluiceSettings
   readonly access: () => Access
   readonly accept: (door: Door) => Accept
+  readonly acceptBatch: (door: Door) => AcceptBatch
   readonly ready: () => Promise<boolean>
   /** Publishes an event of Sluice itself. */
   readonly announce: (topic: string, payload: unknown) => void
@@ -47,7 +48,7 @@ export async function openDoors(
   options: DoorsOptions,
   closing: ((deadlineMs: number) => Promise<void>)[],
 ): Promise<Doors> {
-  const { settings, access, accept, announce, lifecycle, log, metrics } = options
+  const { settings, access, accept, acceptBatch, announce, lifecycle, log, metrics } = options
   const { http, mqtt, https, mqtts } = settings.listen
   const places: string[] = []
   const needsBroker = mqtt !== undefined || mqtts !== undefined || https?.mqtt === true
@@ -94,6 +95,7 @@ export async function openDoors(
     return createHttpDoor({
       access,
       accept: door === undefined ? accept('http') : handedOn(accept('http'), door),
+      acceptBatch: door === undefined ? acceptBatch('http') : allHandedOn(acceptBatch('http'), door),
       ready: options.ready,
       ...(door !== undefined && { mqtt: (wire, arrival) => door.handle(wire, arrival) }),
       limits: { payload, batchMessages, batchBytes },
@@ -170,6 +172,16 @@ function handedOn(accept: Accept, broker: MqttBroker): Accept {
   return async (speaker, publish) => {
     const accepted = await accept(speaker, publish)
     if (accepted.kind === 'accepted') broker.distribute(publish)
+    return accepted
+  }
+}
+
+function allHandedOn(acceptBatch: AcceptBatch, broker: MqttBroker): AcceptBatch {
+  return async (speaker, publishes) => {
+    const accepted = await acceptBatch(speaker, publishes)
+    if (accepted.kind === 'each')
+      for (const [index, publish] of publishes.entries())
+        if (accepted.answers[index]?.kind === 'accepted') broker.distribute(publish)
     return accepted
   }
 }

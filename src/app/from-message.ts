@@ -1,6 +1,7 @@
 import type { Publish } from '../core/access.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
+import { addressOf } from '../core/topic.ts'
 import { Subject } from '../rules/subject.ts'
 import { compileTemplate } from '../rules/template.ts'
 
@@ -42,5 +43,14 @@ function nameOf(value: unknown): string | undefined {
 
 /** The message as it is before it is accepted: nobody has said yet who it is from. */
 function messageOf({ topic, payload, qos, retain, properties }: Publish): Message {
-  return { id: '', at: 0, topic, payload, qos, retain, principal: '', ...(properties !== undefined && { properties }) }
+  return {
+    id: '',
+    at: 0,
+    ...addressOf(topic),
+    payload,
+    qos,
+    retain,
+    principal: '',
+    ...(properties !== undefined && { properties }),
+  }
 }

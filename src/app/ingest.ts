@@ -8,7 +8,7 @@ import type { Problem } from '../core/problem.ts'
 import type { Queues } from '../core/queue.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
 import { createRuleFailureKeeper } from '../delivery/rule-failures.ts'
-import { createAccept, type Door } from '../ingest/accept.ts'
+import { type AcceptOptions, createAccept, createAcceptBatch, type Door } from '../ingest/accept.ts'
 import { createAnnouncer } from '../ingest/announcer.ts'
 import { RateLimiter } from '../ingest/limits.ts'
 import { createFloodGuard } from '../identity/flood-guard.ts'
@@ -109,17 +109,17 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     levels: settings.limits.topicLevels,
     payload: settings.limits.payload,
   }
-  const accept = (door: Door) =>
-    createAccept(door, {
-      access,
-      rules,
-      enqueue,
-      keepFailed: (message, rule, reason) => keeper.keep(message, rule, reason),
-      limiter,
-      limits,
-      log,
-      metrics,
-    })
+  const acceptOptions: AcceptOptions = {
+    access,
+    rules,
+    enqueue: (messages, set) => enqueuer.enqueueAll(messages, set),
+    keepFailed: (message, rule, reason) => keeper.keep(message, rule, reason),
+    limiter,
+    limits,
+    log,
+    metrics,
+  }
+  const accept = (door: Door) => createAccept(door, acceptOptions)
 
   const announcer = createAnnouncer({
     accept: accept('sluice'),
@@ -137,6 +137,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       settings,
       access: guarded,
       accept,
+      acceptBatch: (door) => createAcceptBatch(door, acceptOptions),
       ready: async () => (await readiness()).ready,
       announce: announcer.announce,
       lifecycle,

@@ -95,9 +95,11 @@ async function evaluateLine(set: RuleSet, line: number, text: string): Promise<v
   const message = readMessage(line, text)
   if (message === undefined) return
   const outcomes = await set.evaluate(message)
-  if (outcomes.length === 0) console.log(JSON.stringify({ line, topic: message.topic, outcome: 'no rule' }))
-  for (const outcome of outcomes)
-    console.log(JSON.stringify({ line, topic: message.topic, ...shown(outcome, message) }))
+  const { topic, rule } = message
+  if (outcomes.length === 0 && rule !== undefined)
+    console.log(JSON.stringify({ line, topic, rule, outcome: 'rule not found' }))
+  else if (outcomes.length === 0) console.log(JSON.stringify({ line, topic, outcome: 'no rule' }))
+  for (const outcome of outcomes) console.log(JSON.stringify({ line, topic, ...shown(outcome, message) }))
 }
 
 /** A line that is no message is said with its number, and the others go on. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { complainAboutTopicFilter, complainAboutTopicName } from '../core/topic.ts'
+import { complainAboutTopicFilter, complainAboutTopicName, isToRule } from '../core/topic.ts'
 import type { Limits } from './sluice-schema.ts'
 
 /** `rule:<name>` owns a queue, and `<id>:<rule>:<action>` is cut at its colons. */
@@ -63,11 +63,17 @@ const expect = z
 
 const testCase = z.strictObject({ name: z.string().min(1).exactOptional(), given, expect })
 
+/** What is published there goes to the rule that the topic names, which sees the topic behind the prefix (Basic Ingest). */
+function complainAboutDirect(filter: string): string | undefined {
+  if (!isToRule(filter)) return undefined
+  return 'matches nothing: a message on $aws/rules/<rule>/… goes to that rule by its name, whatever its topic filters'
+}
+
 /** One rule, under the limits of sluice.yaml. */
 export function ruleSchema(limits: Limits) {
   const topicLimits = { bytes: limits.topicBytes, levels: limits.topicLevels }
   const filter = z.string().superRefine((text, context) => {
-    const complaint = complainAboutTopicFilter(text, topicLimits)
+    const complaint = complainAboutTopicFilter(text, topicLimits) ?? complainAboutDirect(text)
     if (complaint !== undefined) context.addIssue({ code: 'custom', message: complaint })
   })
   const test = testCase.superRefine(({ given: { topic } }, context) => {

@@ -2,6 +2,7 @@ import { dirname, resolve as resolvePath } from 'node:path'
 import type { Problem } from '../core/problem.ts'
 import type { Place, Resolve } from '../core/reference.ts'
 import { withAbsolutePaths } from './absolute-paths.ts'
+import { contradictions } from './contradictions.ts'
 import { readYaml, wholeFileProblem } from './files.ts'
 import { isOpenPath } from './open-places.ts'
 import { type Path, dotted } from './path.ts'
@@ -114,7 +115,7 @@ function foldersOf(path: string, file: YamlFile | undefined): SluiceFile['folder
 
 function examine(file: YamlFile, checked: Checked<typeof sluiceSchema>, options: SluiceFileOptions): Problem[] {
   if (!checked.ok) return []
-  const problems = nameTwice(file, checked.value.tls.names)
+  const problems = [...nameTwice(file, checked.value.tls.names), ...contradictions(file, checked.value.limits)]
   const first = new Map<string, number>()
   for (const [index, bridge] of checked.value.bridges.entries()) {
     const path = ['bridges', index]

@@ -167,7 +167,8 @@ export type RefusalReason =
   | 'size' // payload over the limit
   | 'request' // an id, property or field that is not valid
   | 'policy' // the speaker's policies don't allow it
-  | 'reserved' // a `$` topic that clients may not publish to
+  | 'reserved' // a `$` topic that clients may not publish to, or that nothing here answers
+  | 'rule-not-found' // Basic Ingest for a rule that there is not
   | 'speaking-for' // named a thing it may not speak for
   | 'thing-policy' // the thing's own policies don't allow it
   | 'unknown-thing'
@@ -182,7 +183,7 @@ export type Accepted =
   | {
       readonly kind: 'refused'
       readonly id: string
-      readonly status: 400 | 403 | 413
+      readonly status: 400 | 403 | 404 | 413
       readonly reason: RefusalReason
       readonly message: string
     }
@@ -193,6 +194,16 @@ export type Accepted =
       readonly afterMs: number
       readonly message: string
     }
+
+export type NotAccepted = Exclude<Accepted, { readonly kind: 'accepted' }>
+
+/** What became of messages that came together: an answer for each, or one for all, and then none of them is in. */
+export type AcceptedBatch =
+  | { readonly kind: 'each'; readonly answers: readonly Accepted[] }
+  | { readonly kind: 'whole'; readonly answer: NotAccepted }
+
+/** As `Accept` for the messages of one request, in their order: limits and room are asked for once for all of them. */
+export type AcceptBatch = (speaker: Speaker, publishes: readonly Publish[]) => Promise<AcceptedBatch>
 
 /** The one way in behind all doors; ingest/accept.ts makes it. Resolves when the message is durable or will not be taken; never throws. */
 export type Accept = (speaker: Speaker, publish: Publish) => Promise<Accepted>

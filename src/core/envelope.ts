@@ -30,6 +30,8 @@ export interface Entry {
   readonly action: number
   readonly error?: true
   readonly topic: string
+  /** It was published to its rule by name, whatever topics that takes. */
+  readonly direct?: true
   readonly qos: Qos
   readonly retain?: true
   readonly properties?: Properties

@@ -22,7 +22,10 @@ export interface Message {
   readonly publisherId?: string
   /** When it was accepted, in milliseconds since 1970. */
   readonly at: number
+  /** Where it was published; behind `$aws/rules/<rule>/` for a message to one rule, and empty where nothing stands behind it. */
   readonly topic: string
+  /** The one rule that it was published to (AWS IoT's Basic Ingest). */
+  readonly rule?: string
   /** The bytes as they came. */
   readonly payload: Buffer
   readonly qos: Qos

@@ -11,6 +11,10 @@ export const metricTable = {
     labels: ['door'],
   },
   sluice_messages_unmatched_total: { help: 'Accepted messages that no rule took.', labels: [] },
+  sluice_rule_not_found_total: {
+    help: "Messages refused because the rule that their topic names is not there; AWS IoT's RuleNotFound.",
+    labels: ['door'],
+  },
   sluice_authentications_failed_total: { help: 'Refused credentials, by door.', labels: ['door'] },
   sluice_authentications_limited_total: {
     help: 'Attempts that were not looked at, because too many had failed before.',

@@ -68,7 +68,10 @@ export interface RuleSet {
   /** Short hash of all definitions; names the set in envelopes and logs. */
   readonly hash: string
   readonly rules: readonly RuleDefinition[]
-  /** One outcome per rule whose topic filters match, in the order of the rules. Empty: nothing matched. Never throws. */
+  /**
+   * One outcome per rule whose topic filters match, in the order of the rules; that of the one rule that the message names where
+   * it names one, whatever the filters. Empty: nothing matched, or there is no such rule. Never throws.
+   */
   evaluate(message: Message): Promise<readonly RuleOutcome[]>
   /**
    * The error actions of a rule for a failure that came back from a worker, rendered: one delivery each, carrying AWS IoT's

@@ -39,12 +39,27 @@ function complainAboutShape(topic: string, limits: TopicLimits): TopicComplaint 
   if (topic === '') return 'the topic is empty'
   if (topic.includes('\0')) return 'the topic contains the character U+0000'
   if (!topic.isWellFormed()) return 'the topic is not well-formed Unicode'
-  const counted = topic.startsWith('$aws/rules/') ? topic.split('/').slice(3).join('/') : topic
+  const counted = addressOf(topic).topic
   const bytes = Buffer.byteLength(counted, 'utf8')
   if (bytes > limits.bytes) return `the topic has ${bytes} bytes, and at most ${limits.bytes} are allowed`
   const levels = counted.split('/').length
   if (levels > limits.levels) return `the topic has ${levels} levels, and at most ${limits.levels} are allowed`
   return undefined
+}
+
+/** What every topic of AWS IoT's Basic Ingest begins with. */
+const toRule = '$aws/rules/'
+
+/** Whether a topic is one of Basic Ingest: a message there is for a rule and for no subscriber. */
+export function isToRule(topic: string): boolean {
+  return topic.startsWith(toRule)
+}
+
+/** `$aws/rules/<rule>/<topic>` taken apart, as rules see it (AWS, "Basic Ingest"); any other topic as it is. */
+export function addressOf(topic: string): { readonly topic: string; readonly rule?: string } {
+  if (!isToRule(topic)) return { topic }
+  const [, , rule = '', ...rest] = topic.split('/')
+  return { topic: rest.join('/'), rule }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import type { Accept, Accepted, Access, Speaker } from '../core/access.ts'
+import type { Accept, AcceptBatch, Accepted, Access, Speaker } from '../core/access.ts'
 import { messageOf } from '../core/errors.ts'
 import { newId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
@@ -24,6 +24,7 @@ export interface HttpDoorOptions {
   /** The identities and policies in force; asked for every request, because a reload replaces them. */
   readonly access: () => Access
   readonly accept: Accept
+  readonly acceptBatch: AcceptBatch
   /** Whether a publish would be acknowledged now; `/readyz` says it. */
   readonly ready: () => boolean | Promise<boolean>
   /** Takes MQTT over WebSocket; absent where there is no broker. */
@@ -55,7 +56,7 @@ const frameRoom = 8 * 1024
  * `/healthz` and `/readyz` say yes or no. A client is authenticated before a byte of its body is read.
  */
 export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
-  const { access, accept, log, metrics } = options
+  const { access, accept, acceptBatch, log, metrics } = options
   const limits = { ...defaultHttpLimits, ...options.limits }
   const budget = new BodyBudget(limits.bodies)
   const unproved = new BodyBudget(limits.unprovedBodies)
@@ -118,7 +119,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     return withBody(request, limits.batchBytes, async (body) => {
       const speaker = await authenticate(request, body)
       const items = readBatch(await body.read(), request.headers['content-type'], limits.batchMessages)
-      return answerBatch(reply, await Promise.all(items.map((item) => acceptItem(speaker, item))))
+      const publishes = items.flatMap((item) => ('publish' in item ? [item.publish] : []))
+      const accepted = await acceptBatch(speaker, publishes)
+      if (accepted.kind === 'whole') return answer(reply, accepted.answer)
+      return answerBatch(reply, items, accepted.answers)
     })
   })
 
@@ -185,13 +189,6 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     }
   }
 
-  async function acceptItem(
-    speaker: Speaker,
-    item: BatchItem,
-  ): Promise<Accepted | { readonly kind: 'none'; readonly problem: string }> {
-    return 'publish' in item ? accept(speaker, item.publish) : { kind: 'none', problem: item.problem }
-  }
-
   /** Those who ask at the same time get the same answer: strangers may ask, and must not make us ask the queue as often. */
   function isReady(): Promise<boolean> {
     asking ??= Promise.resolve()
@@ -252,19 +249,34 @@ function answer(reply: FastifyReply, accepted: Accepted): FastifyReply {
   return reply.code(accepted.status).send({ message: accepted.message, traceId: accepted.id })
 }
 
-function answerBatch(
-  reply: FastifyReply,
-  outcomes: readonly (Accepted | { readonly kind: 'none'; readonly problem: string })[],
-): FastifyReply {
+/**
+ * Answers are in the order of the messages. The status is for clients that look at nothing else: 503, all of it again, where anything
+ * could come in later; the refusals' where nothing came in, and will not; 200 where something did, because to send that again
+ * would change nothing but make copies of it. (207 is success to some shippers and a reason to repeat to others.)
+ */
+function answerBatch(reply: FastifyReply, items: readonly BatchItem[], answers: readonly Accepted[]): FastifyReply {
+  const next = answers.values()
   let waitMs: number | undefined
-  const results = outcomes.map((outcome) => {
-    if (outcome.kind === 'none') return { status: 400, message: outcome.problem }
-    if (outcome.kind === 'accepted') return { status: 200, traceId: outcome.id }
-    if (outcome.kind === 'later') waitMs = Math.max(waitMs ?? 0, outcome.afterMs)
-    return { status: outcome.status, message: outcome.message }
-  })
+  const results = items.map(
+    (item): { readonly status: number; readonly message?: string; readonly traceId?: string } => {
+      if ('problem' in item) return { status: 400, message: item.problem }
+      // As many answers as there are messages.
+      const accepted = next.next().value as Accepted
+      if (accepted.kind === 'accepted') return { status: 200, traceId: accepted.id }
+      if (accepted.kind === 'later') waitMs = Math.max(waitMs ?? 0, accepted.afterMs)
+      return { status: accepted.status, message: accepted.message }
+    },
+  )
   if (waitMs !== undefined) reply.code(503).header('retry-after', retryAfter(waitMs))
+  else reply.code(statusOf(results))
   return reply.send({ results })
+}
+
+function statusOf(results: readonly { readonly status: number }[]): number {
+  const different = new Set(results.map(({ status }) => status))
+  const [first = 200] = different
+  if (different.has(200)) return 200
+  return different.size <= 1 ? first : 400
 }
 
 function refuse(reply: FastifyReply, refusal: HttpRefusal): FastifyReply {

@@ -1,7 +1,7 @@
-/** What one principal may publish (AWS IoT: 100 publishes/s and 512 KiB/s per connection). Both allow a burst of one second, and of one message at least. */
-export interface RateLimits {
-  readonly publishesPerSecond: number
-  readonly bytesPerSecond: number
+import { mostTogether, type PublishRate } from '../core/publish-rate.ts'
+
+/** What one principal may publish. Both figures allow a burst of one second, and what comes in one request in any case. */
+export interface RateLimits extends PublishRate {
   /** How many at once; by default those of one second. */
   readonly burst?: number
 }
@@ -30,20 +30,31 @@ export class RateLimiter {
   }
 
   /**
-   * Takes tokens for one publish; 0 when it may go on, else the milliseconds until it could. A message larger than a
-   * second's worth of bytes goes through when the bucket is full, and leaves a debt.
+   * Takes tokens for messages that come together, one or a whole request; 0 when they may go on, else the milliseconds until
+   * they could. They go when no debt is left, however many they are, and leave one where they are more than is there: a request
+   * is neither cut in two nor kept waiting for ever by small ones that slip in before it, and what comes in over time is the same.
    */
-  take(principal: string, bytes: number): number {
+  take(principal: string, bytes: number, messages = 1): number {
     const bucket = this.#refilled(principal)
-    const wantedBytes = Math.min(bytes, this.#limits.bytesPerSecond)
     const missing = Math.max(
       (1 - bucket.publishes) / this.#limits.publishesPerSecond,
-      (wantedBytes - bucket.bytes) / this.#limits.bytesPerSecond,
+      (Math.min(bytes, 1) - bucket.bytes) / this.#limits.bytesPerSecond,
     )
     if (missing > 0) return Math.ceil(missing * 1000)
-    bucket.publishes -= 1
+    bucket.publishes -= messages
     bucket.bytes -= bytes
     return 0
+  }
+
+  /** Why these are too many to come together, now or later; undefined where they aren't. */
+  complain(messages: number, bytes: number): string | undefined {
+    const { publishesPerSecond, bytesPerSecond } = this.#limits
+    const most = mostTogether(this.#limits)
+    if (messages > most.messages)
+      return `${messages} messages are more than the ${most.messages} that may come in one request at ${publishesPerSecond} a second (limits.publishesPerSecond)`
+    // A message on its own is for the limit of a payload to judge.
+    if (bytes <= most.bytes || messages === 1) return undefined
+    return `payloads of ${bytes} bytes are more than the ${most.bytes} that may come in one request at ${bytesPerSecond} bytes a second (limits.bytesPerSecond)`
   }
 
   #refilled(principal: string): Bucket {
@@ -63,8 +74,12 @@ export class RateLimiter {
   }
 
   #forgetFull(now: number): void {
-    const fullMs = (1000 * this.#burst) / this.#limits.publishesPerSecond
-    for (const [principal, bucket] of this.#buckets)
-      if (now - bucket.at > fullMs && bucket.bytes >= 0) this.#buckets.delete(principal)
+    const { publishesPerSecond, bytesPerSecond } = this.#limits
+    for (const [principal, { publishes, bytes, at }] of this.#buckets) {
+      const seconds = (now - at) / 1000
+      const isFull =
+        publishes + seconds * publishesPerSecond >= this.#burst && bytes + seconds * bytesPerSecond >= bytesPerSecond
+      if (isFull) this.#buckets.delete(principal)
+    }
   }
 }

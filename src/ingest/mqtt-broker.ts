@@ -6,6 +6,7 @@ import type { Accept, Accepted, Access, Principal, Publish } from '../core/acces
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
+import { isToRule } from '../core/topic.ts'
 import { answerConnect, answerWill, connackError, connectionOf, publishFrom } from './broker/aedes-hooks.ts'
 import { admit, type AdmissionOptions, connack, type ConnectRequest, generatedClientId } from './broker/admission.ts'
 import { type Arrival, presentedBy } from './broker/arrival.ts'
@@ -242,7 +243,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
 
   /** Hands an accepted message to its subscribers. */
   function distribute({ topic, payload, qos, retain }: Publish): void {
-    if (aedes.closed) return
+    if (aedes.closed || isToRule(topic)) return
     const packet = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
     aedes.publish(packet, () => {})
   }

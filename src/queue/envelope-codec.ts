@@ -10,6 +10,7 @@ export interface Common {
     | 'publisherId'
     | 'at'
     | 'topic'
+    | 'direct'
     | 'qos'
     | 'retain'
     | 'properties'
@@ -44,6 +45,7 @@ export function commonOf(message: Message): Common {
     qos,
     principal: storable(principal),
     ...(publisherId !== undefined && { publisherId }),
+    ...(message.rule !== undefined && { direct: true as const }),
     ...(message.retain && { retain: true as const }),
     ...(properties !== undefined && { properties }),
     ...(thing !== undefined && { thing: storable(thing) }),

@@ -2,7 +2,7 @@ import { QueueAwayError } from '../core/errors.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import { type Metrics, uncounted } from '../core/metrics.ts'
 import type { Queues } from '../core/queue.ts'
-import { commonOf, entryOf } from './envelope-codec.ts'
+import { commonOf, entryOf, type SizedEntry } from './envelope-codec.ts'
 import { Lane, type LaneLimits } from './lane.ts'
 
 export interface EnqueuerOptions extends Partial<LaneLimits> {
@@ -15,12 +15,23 @@ export interface EnqueuerOptions extends Partial<LaneLimits> {
   readonly metrics?: Metrics
 }
 
+/** A message and where it goes. */
+export interface Enqueued {
+  readonly message: Message
+  readonly deliveries: readonly Delivery[]
+}
+
 export interface Enqueuer {
   /**
    * Resolves when every envelope that the message is in has been added. Throws QueueAwayError when one has not, after all
    * adds have ended, and never tries that again: `inDoubt` says whether a part may be in a queue all the same.
    */
   enqueue(message: Message, deliveries: readonly Delivery[], set: string): Promise<void>
+  /**
+   * The same for messages that came together, with a promise for each. Throws QueueAwayError, and then nothing of them is in,
+   * where there is no room for all: the first of them must not get in again and again before the last ever does.
+   */
+  enqueueAll(messages: readonly Enqueued[], set: string): readonly Promise<void>[]
   /** Messages refused so far of which a part may be in a queue. */
   inDoubt(): number
   /** Resolves when nothing waits and nothing is under way. */
@@ -70,27 +81,40 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
     return new Promise((resolve) => void idle.push(resolve))
   }
 
-  return {
-    enqueue(message, deliveries, set) {
-      if (closed) return Promise.reject(new QueueAwayError('this process is stopping', false))
-      if (deliveries.length === 0) return Promise.resolve()
+  function enqueueAll(messages: readonly Enqueued[], set: string): readonly Promise<void>[] {
+    if (closed) throw new QueueAwayError('this process is stopping', false)
+    const sized = messages.map(({ message, deliveries }) => {
       const common = commonOf(message)
-      const sized = deliveries.map((delivery) => entryOf(common, delivery, !keepsOutput(delivery.worker)))
-      const bytes = sized.reduce((sum, entry) => sum + entry.bytes, 0)
-      const isOver = bytesWaiting + bytes > waitingBytes || entriesWaiting + sized.length > waitingEntries
-      // A message larger than the whole bound goes when nothing else waits.
-      if (isOver && entriesWaiting > 0)
-        return Promise.reject(new QueueAwayError('too much waits for the queue already', false))
-      bytesWaiting += bytes
-      entriesWaiting += sized.length
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const ticket = ticketOf(sized.length, resolve, (error) => {
-        if (error.inDoubt) inDoubt += 1
-        reject(error)
-      })
-      for (const [index, entry] of sized.entries()) laneOf(deliveries[index]?.worker ?? '').push(entry, set, ticket)
-      return promise
-    },
+      return deliveries.map((delivery) => entryOf(common, delivery, !keepsOutput(delivery.worker)))
+    })
+    let bytes = 0
+    let entries = 0
+    for (const some of sized) {
+      entries += some.length
+      for (const entry of some) bytes += entry.bytes
+    }
+    const isOver = bytesWaiting + bytes > waitingBytes || entriesWaiting + entries > waitingEntries
+    // What is larger than the whole bound goes when nothing else waits.
+    if (isOver && entriesWaiting > 0) throw new QueueAwayError('too much waits for the queue already', false)
+    bytesWaiting += bytes
+    entriesWaiting += entries
+    return sized.map((some, index) => push(some, messages[index]?.deliveries ?? [], set))
+  }
+
+  function push(entries: readonly SizedEntry[], deliveries: readonly Delivery[], set: string): Promise<void> {
+    if (entries.length === 0) return Promise.resolve()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const ticket = ticketOf(entries.length, resolve, (error) => {
+      if (error.inDoubt) inDoubt += 1
+      reject(error)
+    })
+    for (const [index, entry] of entries.entries()) laneOf(deliveries[index]?.worker ?? '').push(entry, set, ticket)
+    return promise
+  }
+
+  return {
+    enqueue: async (message, deliveries, set) => enqueueAll([{ message, deliveries }], set)[0],
+    enqueueAll,
     inDoubt: () => inDoubt,
     drain,
     close() {

@@ -30,6 +30,7 @@ class Engine implements RuleSet {
   readonly #compiled: readonly CompiledRule[]
   readonly #index = new TopicIndex<number>()
   readonly #byName: ReadonlyMap<string, CompiledRule>
+  readonly #places: ReadonlyMap<string, number>
   readonly #options: EngineOptions
   readonly #resultBytes: number
 
@@ -40,11 +41,12 @@ class Engine implements RuleSet {
     this.#resultBytes = resultBytes(options.limits)
     this.#compiled = definitions.map((definition) => requireRule(definition, options.limits))
     this.#byName = new Map(this.#compiled.map((rule) => [rule.definition.name, rule]))
+    this.#places = new Map(definitions.map(({ name }, index) => [name, index]))
     for (const [index, { from }] of definitions.entries()) for (const filter of from) this.#index.add(filter, index)
   }
 
   async evaluate(message: Message): Promise<readonly RuleOutcome[]> {
-    const matched = this.#index.match(message.topic)
+    const matched = message.rule === undefined ? this.#index.match(message.topic) : this.#named(message.rule)
     if (matched.length === 0) return []
     const subject = new Subject(message)
     const outcomes: RuleOutcome[] = []
@@ -54,6 +56,11 @@ class Engine implements RuleSet {
       if (rule !== undefined) outcomes.push(await this.#outcome(rule, subject))
     }
     return outcomes
+  }
+
+  #named(name: string): readonly number[] {
+    const index = this.#places.get(name)
+    return index === undefined ? [] : [index]
   }
 
   async errorActions(failure: Failure): Promise<readonly Delivery[]> {

@@ -42,24 +42,29 @@ async function runRuleTest(set: RuleSet, rule: RuleDefinition, test: RuleTest): 
 function problemsOf(expect: RuleTest['expect'], outcome: RuleOutcome | undefined, message: Message): string[] {
   const taken = outcome !== undefined && outcome.kind !== 'unmatched'
   if (expect.match === false)
-    return taken ? [`expected the rule to leave the message alone; ${sentenceOf(outcome)}`] : []
-  if (expect.error !== undefined) return problemsOfError(expect.error, expect, outcome)
-  if (outcome?.kind === 'failed') return [sentenceOf(outcome)]
+    return taken ? [`expected the rule to leave the message alone; ${sentenceOf(outcome, message)}`] : []
+  if (expect.error !== undefined) return problemsOfError(expect.error, expect, outcome, message)
+  if (outcome?.kind === 'failed') return [sentenceOf(outcome, message)]
   const problems: string[] = []
-  if (!taken) return [sentenceOf(outcome)]
+  if (!taken) return [sentenceOf(outcome, message)]
   if (expect.select !== undefined) problems.push(...problemsOfSelect(expect.select, outcome, message))
   if (expect.to !== undefined) problems.push(...problemsOfWorkers(expect.to, outcome))
   return problems
 }
 
-function problemsOfError(error: string, { to }: RuleTest['expect'], outcome: RuleOutcome | undefined): string[] {
-  if (outcome?.kind !== 'failed') return [`expected the rule to fail with "${error}"; ${sentenceOf(outcome)}`]
+function problemsOfError(
+  error: string,
+  { to }: RuleTest['expect'],
+  outcome: RuleOutcome | undefined,
+  message: Message,
+): string[] {
+  if (outcome?.kind !== 'failed') return [`expected the rule to fail with "${error}"; ${sentenceOf(outcome, message)}`]
   const problems = outcome.reason.includes(error) ? [] : [`expected an error with "${error}", got "${outcome.reason}"`]
   return to === undefined ? problems : [...problems, ...problemsOfWorkers(to, outcome)]
 }
 
 function problemsOfSelect(expected: unknown, outcome: RuleOutcome, message: Message): string[] {
-  if (outcome.kind !== 'deliveries') return [`select: ${sentenceOf(outcome)}`]
+  if (outcome.kind !== 'deliveries') return [`select: ${sentenceOf(outcome, message)}`]
   const [delivery] = outcome.deliveries
   const text = textOf(delivery?.out ?? message.payload)
   return differences(expected, parsed(text)).map(
@@ -93,10 +98,12 @@ function listed(workers: readonly string[]): string {
 }
 
 /** What became of the message, as the end of a sentence about what was expected. */
-function sentenceOf(outcome: RuleOutcome | undefined): string {
+function sentenceOf(outcome: RuleOutcome | undefined, message: Message): string {
   switch (outcome?.kind) {
     case undefined:
-      return 'no topic filter of the rule matches the topic'
+      return message.rule === undefined
+        ? 'no topic filter of the rule matches the topic'
+        : `the topic is for the rule "${message.rule}" alone`
     case 'unmatched':
       return 'where did not hold'
     case 'empty':

@@ -1,6 +1,7 @@
 import { newId } from '../core/id.ts'
 import type { Message, Properties } from '../core/message.ts'
 import type { RuleTest } from '../core/rule.ts'
+import { addressOf } from '../core/topic.ts'
 
 /** A message as a rule's test gives it, and a line of `sluice eval`: only the topic is needed. */
 export type Sample = RuleTest['given']
@@ -11,7 +12,7 @@ export function messageOfSample(sample: Sample): Message {
   return {
     id: newId(),
     at: Date.now(),
-    topic,
+    ...addressOf(topic),
     payload: payloadOf(sample),
     qos,
     retain,

@@ -17,6 +17,10 @@ test('a level of the topic is told at once', () => {
   equal(from.from(publish('devices', '')), undefined)
 })
 
+test('the levels of a message to one rule begin behind its prefix, as everywhere', () => {
+  equal(fromMessage('${ $topic(2) }').from(publish('$aws/rules/num/devices/d-17/x', '')), 'd-17')
+})
+
 test('text around it stays, and text alone is the same for every message', () => {
   equal(fromMessage('site-${ $topic(1) }').from(publish('b1/x', '')), 'site-b1')
   equal(fromMessage('gateway').from(publish('b1/x', '')), 'gateway')

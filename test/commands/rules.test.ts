@@ -127,6 +127,11 @@ describe('commands that look at rules', { concurrency: 3 }, () => {
     equal((await outputs('--rule', 'rules/raw.yaml')).outcome, 'no rule')
     equal((await outputs('--select', 'celsius * 2')).output, 62)
     equal((await outputs('--from', 'elsewhere/#')).outcome, 'no rule')
+    const direct = '{"topic":"$aws/rules/raw/x","payload":1}\n{"topic":"$aws/rules/gone/x","payload":1}\n'
+    const ran = await command(context, folder, ['eval'], { input: direct })
+    const [one, other] = ran.stdout.split('\n').map((text) => JSON.parse(text || '{}') as Record<string, unknown>)
+    deepEqual([one?.['rule'], one?.['topic'], one?.['outcome']], ['raw', 'x', 'deliveries'])
+    deepEqual(other, { line: 2, topic: 'x', rule: 'gone', outcome: 'rule not found' })
     const both = await command(context, folder, ['eval', '--rule', 'rules/raw.yaml', '--where', 'true'], { input })
     deepEqual([both.code, /cannot be used with/.test(both.stderr)], [2, true])
   })

@@ -1,6 +1,12 @@
-import { equal, match } from 'node:assert/strict'
+import { deepEqual, equal, match } from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { complainAboutTopicFilter, complainAboutTopicName, topicMatches, unsharedFilter } from '../../src/core/topic.ts'
+import {
+  addressOf,
+  complainAboutTopicFilter,
+  complainAboutTopicName,
+  topicMatches,
+  unsharedFilter,
+} from '../../src/core/topic.ts'
 
 describe('topic names', () => {
   for (const name of ['a', '/', 'a//b', 'a b/ü', '1/2/3/4/5/6/7/8', '$aws/rules/r/1/2/3/4/5/6/7/8', 'a'.repeat(256)]) {
@@ -45,4 +51,16 @@ describe('matching', () => {
       equal(topicMatches(filter, name), expected))
   }
   test('a share is not part of the filter', () => equal(unsharedFilter('$share/g/a/#'), 'a/#'))
+})
+
+describe('a topic of Basic Ingest', () => {
+  for (const [topic, address] of [
+    ['$aws/rules/num/num/a', { rule: 'num', topic: 'num/a' }],
+    ['$aws/rules/num//a/', { rule: 'num', topic: '/a/' }],
+    ['$aws/rules/num', { rule: 'num', topic: '' }],
+    ['$aws/rules/num/$aws/rules/x/y', { rule: 'num', topic: '$aws/rules/x/y' }],
+    ['$aws/rulesx/num/a', { topic: '$aws/rulesx/num/a' }],
+    ['a/b', { topic: 'a/b' }],
+  ] as const)
+    test(`${topic} is taken apart`, () => deepEqual(addressOf(topic), address))
 })

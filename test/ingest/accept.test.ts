@@ -4,11 +4,10 @@ import type { Access, Decision, Publish, Speaker } from '../../src/core/access.t
 import { QueueAwayError, SluiceError } from '../../src/core/errors.ts'
 import { silent } from '../../src/core/log.ts'
 import type { Delivery, Message } from '../../src/core/message.ts'
-import { uncounted } from '../../src/core/metrics.ts'
 import type { RuleOutcome, RuleSet } from '../../src/core/rule.ts'
-import { createAccept } from '../../src/ingest/accept.ts'
+import { type AcceptOptions, createAccept, createAcceptBatch } from '../../src/ingest/accept.ts'
 import { RateLimiter } from '../../src/ingest/limits.ts'
-import { countedMetrics } from '../support/doors.ts'
+import { countedMetrics, linesLog } from '../support/doors.ts'
 
 // The collaborators are plain functions here, because what is tested is the order and the meaning of their answers; the real
 // ones meet in test/end-to-end.
@@ -34,22 +33,33 @@ const publish: Publish = { topic: 'a/b', payload: Buffer.from('{}'), qos: 1, ret
 function make(outcomes: readonly RuleOutcome[] = [], fail = false) {
   const queued: { message: Message; deliveries: readonly Delivery[] }[] = []
   const failed: string[] = []
+  const metrics = countedMetrics()
+  const log = linesLog()
   const rules: RuleSet = { hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }
-  const accept = createAccept('http', {
+  const options: AcceptOptions = {
     access: () => access,
     rules: () => rules,
-    enqueue: async (message, deliveries) => {
+    enqueue: (messages) => {
       if (fail) throw new SluiceError('QUEUE_AWAY')
-      queued.push({ message, deliveries })
+      queued.push(...messages.map(({ message, deliveries }) => ({ message, deliveries })))
+      return messages.map(async () => {})
     },
     keepFailed: async (_message, rule, reason) => void failed.push(`${rule}: ${reason}`),
     limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),
     limits: { bytes: 256, levels: 8, payload: 100 },
-    log: silent,
-    metrics: uncounted,
+    log,
+    metrics,
     now: () => 1_000,
-  })
-  return { accept, queued, failed }
+  }
+  return {
+    accept: createAccept('http', options),
+    acceptBatch: createAcceptBatch('http', options),
+    event: createAccept('sluice', options),
+    queued,
+    failed,
+    metrics,
+    log,
+  }
 }
 
 const delivery: Delivery = { worker: 'w', rule: 'r', action: 0 }
@@ -202,6 +212,98 @@ describe('accept', () => {
   })
 })
 
+describe('what no rule takes', () => {
+  test('is refused where its topic names a rule that there is not, with an error line and a count', async () => {
+    const { accept, queued, metrics, log } = make()
+    const answer = await accept(device, { ...publish, topic: '$aws/rules/gone/a/b' })
+    deepEqual(answer.kind === 'refused' && [answer.status, answer.reason], [404, 'rule-not-found'])
+    deepEqual(queued, [])
+    equal(metrics.total('sluice_rule_not_found_total', { door: 'http' }), 1)
+    equal(metrics.total('sluice_messages_refused_total', { reason: 'rule-not-found' }), 1)
+    equal(metrics.total('sluice_messages_accepted_total'), 0)
+    match(log.lines.join('\n'), /RuleNotFound.*"rule":"gone".*"topic":"a\/b"/)
+  })
+
+  for (const topic of ['$aws/things/d-1/shadow/update', '$aws/things/d-1/jobs/get', '$aws/certificates/create/json'])
+    test(`is refused on ${topic}, because nothing else would answer it`, async () => {
+      const { accept, metrics } = make()
+      const answer = await accept(device, { ...publish, topic })
+      deepEqual(answer.kind === 'refused' && [answer.status, answer.reason], [403, 'reserved'])
+      equal(metrics.total('sluice_messages_refused_total', { reason: 'reserved' }), 1)
+      equal((await make([{ kind: 'unmatched', rule: 'r' }]).accept(device, { ...publish, topic })).kind, 'accepted')
+    })
+
+  test('is accepted from Sluice itself and on any other topic', async () => {
+    equal((await make().event(device, { ...publish, topic: '$aws/events/presence/connected/c' })).kind, 'accepted')
+    equal((await make().accept(device, publish)).kind, 'accepted')
+  })
+})
+
+describe('messages of one request', () => {
+  const matched: RuleOutcome[] = [{ kind: 'deliveries', rule: 'r', deliveries: [delivery] }]
+  const some = (count: number, part: Partial<Publish> = {}) =>
+    Array.from({ length: count }, () => ({ ...publish, ...part }))
+
+  test('come in whole though they are more than a second’s, and what follows waits for them', async () => {
+    const { accept, acceptBatch, queued } = make(matched)
+    const taken = await acceptBatch(device, some(10))
+    equal(taken.kind === 'each' && taken.answers.every(({ kind }) => kind === 'accepted'), true)
+    equal(queued.length, 10)
+    const later = await accept(device, publish)
+    deepEqual(later.kind === 'later' && [later.status, later.afterMs], [429, 2_667])
+  })
+
+  test('are put off whole before anything is in', async () => {
+    const { acceptBatch, queued, metrics } = make(matched)
+    await acceptBatch(device, some(10))
+    const later = await acceptBatch(device, some(10))
+    const answer = later.kind === 'whole' && later.answer.kind === 'later' ? later.answer : undefined
+    deepEqual([answer?.status, answer?.afterMs], [429, 2_667])
+    equal(queued.length, 10)
+    equal(metrics.total('sluice_messages_deferred_total', { status: '429' }), 10)
+  })
+
+  test('that are more than could ever come in together are refused whole, with the limit', async () => {
+    const { acceptBatch, queued } = make(matched)
+    const refused = await acceptBatch(device, some(181))
+    const answer = refused.kind === 'whole' && refused.answer.kind === 'refused' ? refused.answer : undefined
+    equal(answer?.status, 413)
+    match(answer?.message ?? '', /more than the 180 .*limits\.publishesPerSecond/)
+    equal(queued.length, 0)
+  })
+
+  test('each have an answer, and those that are refused cost nothing', async () => {
+    const { acceptBatch, queued } = make(matched)
+    const taken = await acceptBatch(device, [
+      ...some(1),
+      ...some(2, { topic: 'closed/x' }),
+      ...some(2),
+      ...some(1, { topic: 'closed/x' }),
+    ])
+    deepEqual(taken.kind === 'each' && taken.answers.map(({ kind }) => kind), [
+      'accepted',
+      'refused',
+      'refused',
+      'accepted',
+      'accepted',
+      'refused',
+    ])
+    deepEqual(
+      taken.kind === 'each' && taken.answers.flatMap((answer) => (answer.kind === 'accepted' ? answer.id : [])),
+      queued.map(({ message }) => message.id),
+    )
+    const none = await acceptBatch(device, some(2, { topic: 'closed/x' }))
+    deepEqual(none.kind === 'each' && none.answers.map(({ kind }) => kind), ['refused', 'refused'])
+  })
+
+  test('are put off each where there is no room in the queue for all', async () => {
+    const { acceptBatch, queued } = make(matched, true)
+    const taken = await acceptBatch(device, some(3))
+    deepEqual(taken.kind === 'each' && taken.answers.map(({ kind }) => kind), ['later', 'later', 'later'])
+    equal(queued.length, 0)
+  })
+})
+
 test('a message that is kept in one place and not in another is in doubt, and counted', async () => {
   for (const isKept of [true, false]) {
     const metrics = countedMetrics()
@@ -212,7 +314,7 @@ test('a message that is kept in one place and not in another is in doubt, and co
     const accept = createAccept('http', {
       access: () => access,
       rules: () => ({ hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }),
-      enqueue: () => Promise.reject(new QueueAwayError('away', false)),
+      enqueue: (messages) => messages.map(() => Promise.reject(new QueueAwayError('away', false))),
       keepFailed: () => (isKept ? Promise.resolve() : Promise.reject(new QueueAwayError('away', false))),
       limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),
       limits: { bytes: 256, levels: 8, payload: 100 },

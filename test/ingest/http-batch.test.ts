@@ -150,6 +150,7 @@ describe('POST /messages', () => {
     const door = createHttpDoor({
       access: () => fakeAccess(),
       accept: sink.accept,
+      acceptBatch: (...asked) => sink.acceptBatch(...asked),
       ready: () => true,
       limits: { batchMessages },
       log: linesLog(),
@@ -215,6 +216,27 @@ describe('POST /messages', () => {
         { status: 503, message: 'c' },
       ],
     })
+  })
+
+  test('the status is the refusals’ where nothing came in, and 200 where anything did', async (t) => {
+    const { sink, send } = await open(t)
+    sink.reply = ({ topic }) =>
+      topic === 'no' ? { kind: 'refused', id: 'i', status: 403, reason: 'policy', message: 'not allowed' } : undefined
+    equal((await send('{"topic":"no","payload":1}\n{"topic":"no","payload":1}')).status, 403)
+    equal((await send('{"topic":"no","payload":1}\nx')).status, 400)
+    equal((await send('x')).status, 400)
+    equal((await send('{"topic":"no","payload":1}\n{"topic":"a","payload":1}')).status, 200)
+    equal((await send('[]', 'application/json')).status, 200)
+  })
+
+  test('one answer for all where none was taken', async (t) => {
+    const { sink, send } = await open(t)
+    sink.acceptBatch = async () => ({
+      kind: 'whole',
+      answer: { kind: 'later', id: 'i', status: 429, afterMs: 3_100, message: 'over the limit' },
+    })
+    const { status, after, json } = await send('{"topic":"a","payload":1}')
+    deepEqual([status, after, json], [429, '4', { message: 'over the limit', traceId: 'i' }])
   })
 
   test('hands all over in order before the first answer', async (t) => {

@@ -11,7 +11,13 @@ import { countedMetrics, fakeAccept, fakeAccess, linesLog } from '../support/doo
 async function open(scope: Scope, limits: Partial<HttpLimits> = {}) {
   const access = fakeAccess()
   const sink = fakeAccept()
-  const common = { access: () => access, accept: sink.accept, ready: () => true, log: linesLog() }
+  const common = {
+    access: () => access,
+    accept: sink.accept,
+    acceptBatch: sink.acceptBatch,
+    ready: () => true,
+    log: linesLog(),
+  }
   const door = createHttpDoor({ ...common, metrics: countedMetrics(), limits })
   await door.ready()
   const tls = { serverName: 'iot.example.com' }

@@ -20,7 +20,15 @@ async function open(
   const sink = fakeAccept()
   const metrics = countedMetrics()
   const log = linesLog()
-  const door: HttpDoor = createHttpDoor({ access: () => access, accept: sink.accept, ready, limits, log, metrics })
+  const door: HttpDoor = createHttpDoor({
+    access: () => access,
+    accept: sink.accept,
+    acceptBatch: sink.acceptBatch,
+    ready,
+    limits,
+    log,
+    metrics,
+  })
   await door.listen({ host: '127.0.0.1', port: 0 })
   scope.after(() => door.close(100))
   const port = door.address()?.port ?? 0
@@ -434,6 +442,7 @@ describe('a stop', () => {
     const second = createHttpDoor({
       access: () => fakeAccess(),
       accept: fakeAccept().accept,
+      acceptBatch: fakeAccept().acceptBatch,
       ready: () => true,
       log,
       metrics: countedMetrics(),

@@ -17,7 +17,7 @@ async function open(scope: Scope) {
   const sink = fakeAccept()
   const metrics = countedMetrics()
   const log = linesLog()
-  const common = { access: () => access, accept: sink.accept, log, metrics }
+  const common = { access: () => access, accept: sink.accept, acceptBatch: sink.acceptBatch, log, metrics }
   const broker = await createMqttBroker(common)
   const door = createHttpDoor({ ...common, ready: () => true, mqtt: (wire, arrival) => broker.handle(wire, arrival) })
   await door.listen({ host: '127.0.0.1', port: 0 })
@@ -139,7 +139,12 @@ describe('MQTT over WebSocket', () => {
 
   test('without a broker there is no WebSocket', async (t) => {
     const access = fakeAccess()
-    const options = { access: () => access, accept: fakeAccept().accept, ready: () => true }
+    const options = {
+      access: () => access,
+      accept: fakeAccept().accept,
+      acceptBatch: fakeAccept().acceptBatch,
+      ready: () => true,
+    }
     const door = createHttpDoor({ ...options, log: linesLog(), metrics: countedMetrics() })
     await door.listen({ host: '127.0.0.1', port: 0 })
     t.after(() => door.close(200))

@@ -170,6 +170,25 @@ test('what may wait is bounded, in bytes and in entries', async () => {
   await Promise.all([next, last])
 })
 
+test('messages that come together find room for all of them, or none is in; more than the bound go when nothing waits', async () => {
+  const { calls, add } = heldQueues()
+  const enqueuer = createEnqueuer({ add }, { waitingEntries: 4 })
+  const together = (...ids: string[]) => ids.map((id) => ({ message: message(id), deliveries: [to('w'), to('v')] }))
+  const first = enqueuer.enqueueAll(together('a', 'b', 'c'), 's')
+  assert.equal(first.length, 3)
+  assert.throws(() => enqueuer.enqueueAll(together('d'), 's'), { code: 'QUEUE_AWAY', inDoubt: false })
+  await turn()
+  assert.deepEqual(calls.map(sizes), [[3], [3]])
+  calls[0]?.resolve()
+  calls[1]?.reject(new QueueAwayError('away', false))
+  const settled = await Promise.allSettled(first)
+  assert.ok(settled.every(({ status }) => status === 'rejected'))
+  const second = enqueuer.enqueueAll([...together('d'), { message: message('e'), deliveries: [] }], 's')
+  await until('both are under way', () => calls.length === 4)
+  for (const call of calls) call.resolve()
+  await Promise.all(second)
+})
+
 test('close lets what waits go in, and takes nothing more', async () => {
   const { calls, add } = heldQueues()
   const enqueuer = createEnqueuer({ add })

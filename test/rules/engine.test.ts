@@ -310,3 +310,26 @@ describe('error actions', () => {
     )
   })
 })
+
+describe('a message to one rule (Basic Ingest)', () => {
+  const set = compileRules([
+    rule({ name: 'num', from: ['num/+'], where: 'n > 1', select: '{ "topic": $topic(), "first": $topic(1) }' }),
+    rule({ name: 'all', from: ['#', '$aws/#'] }),
+  ])
+  const to = (name: string, topic: string, n = 5) => set.evaluate(message({ n }, { topic, rule: name }))
+
+  test('goes to that one alone, which sees the topic behind the prefix', async () => {
+    const outcomes = await to('num', 'num/a')
+    deepEqual(
+      outcomes.map(({ rule }) => rule),
+      ['num'],
+    )
+    equal(outOf(outcomes[0]), '{"topic":"num/a","first":"num"}')
+  })
+  test('is not asked whether the rule’s filters match, and is whether its condition holds', async () => {
+    equal(outOf((await to('num', 'other/x/y'))[0]), '{"topic":"other/x/y","first":"other"}')
+    equal(outOf((await to('num', ''))[0]), '{"topic":"","first":""}')
+    equal((await to('num', 'num/a', 1))[0]?.kind, 'unmatched')
+  })
+  test('goes nowhere where there is no such rule', async () => deepEqual(await to('gone', 'num/a'), []))
+})

@@ -84,6 +84,14 @@ describe('a test of a rule', () => {
     ])
   })
 
+  test('takes a message to the rule itself (Basic Ingest), and none to another', async () => {
+    const given = { topic: '$aws/rules/hot/rooms/7/climate', payload }
+    deepEqual(await problems(hot, given, { select, to: ['alerts', 'archive'] }), [])
+    deepEqual(await problems(hot, { ...given, topic: '$aws/rules/cold/rooms/7/climate' }, { match: true }), [
+      'the topic is for the rule "cold" alone',
+    ])
+  })
+
   test('sees that a rule fails', async () => {
     const broken = rule({ select: '$error("broken")', onError: [{ worker: 'trouble', on: ['evaluation'] }] })
     deepEqual(await problems(broken, { topic }, { error: 'broken', to: ['trouble'] }), [])

@@ -1,5 +1,14 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { Accept, Accepted, Access, DataAction, Presented, Publish, Speaker } from '../../src/core/access.ts'
+import type {
+  Accept,
+  AcceptBatch,
+  Accepted,
+  Access,
+  DataAction,
+  Presented,
+  Publish,
+  Speaker,
+} from '../../src/core/access.ts'
 import type { Log } from '../../src/core/log.ts'
 import type { Metrics } from '../../src/core/metrics.ts'
 
@@ -62,6 +71,8 @@ export interface Taken {
 
 export interface FakeAccept {
   readonly accept: Accept
+  /** Each message as `accept` answers it. */
+  acceptBatch: AcceptBatch
   readonly taken: Taken[]
   /** While set, answers wait; `release` lets those that match go. */
   hold(match?: (publish: Publish) => boolean): void
@@ -85,6 +96,10 @@ export function fakeAccept(): FakeAccept {
       waiting = waiting.filter(({ publish }) => !match(publish))
       if (waiting.length === 0) holds = undefined
       for (const { go } of free) go()
+    },
+    async acceptBatch(speaker, publishes) {
+      const answers = await Promise.all(publishes.map((publish) => fake.accept(speaker, publish)))
+      return { kind: 'each', answers }
     },
     async accept(speaker, publish) {
       const id = publish.id ?? `id-${(count += 1)}`
