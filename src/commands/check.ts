@@ -15,15 +15,16 @@ async function orphansOf(config: Config): Promise<readonly Orphan[]> {
   return findOrphans(config)
 }
 
-/** What is fine here, and what AWS would refuse or read in another way. */
-function notesOf({ directory }: Config): readonly Problem[] {
-  return [...directory.policies.values()].flatMap(({ name, document, position, statements }) =>
+/** What is fine here and may not be meant, and what AWS would refuse or read in another way. */
+function notesOf({ directory, notes }: Config): readonly Problem[] {
+  const onPolicies = [...directory.policies.values()].flatMap(({ name, document, position, statements }) =>
     notesOnPolicyDocument(document).map(({ path, message }) => {
       const statement = /^Statement\.(?<index>\d+)/.exec(path)?.groups?.['index']
       const place = (statement === undefined ? undefined : statements?.[Number(statement)]) ?? position
       return { ...place, path, message: `policy ${name}: ${message}` }
     }),
   )
+  return [...notes, ...onPolicies]
 }
 
 export function addCheck(program: Command): void {

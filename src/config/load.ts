@@ -10,6 +10,7 @@ import { displayName } from './files.ts'
 import { nothingGathered, directoryOf } from './identity-entries.ts'
 import { type IdentityFiles, type PolicyComplaint, readIdentityFiles } from './identity-files.ts'
 import { suggestion } from '../core/nearest.ts'
+import { notesOn } from './notes.ts'
 import { type RuleComplaint, type RuleFiles, readRuleFiles } from './rule-files.ts'
 import { type ConfigFolder, type SluiceFile, type TemplateComplaint, readSluiceFile } from './sluice-file.ts'
 import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
@@ -57,6 +58,8 @@ export interface Config {
   readonly rules: readonly RuleDefinition[]
   readonly workers: ReadonlyMap<string, WorkerDefinition>
   readonly directory: Directory
+  /** What is fine here and may not be meant, in sluice.yaml. */
+  readonly notes: readonly Problem[]
 }
 
 /** `config` is there exactly when there are no problems. Problems are in the order of files and lines. */
@@ -129,7 +132,14 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { settings } = sluice
   return {
     problems,
-    config: { file: path, settings, rules: rules.rules, workers: workers.workers, directory: identity.directory },
+    config: {
+      file: path,
+      settings,
+      rules: rules.rules,
+      workers: workers.workers,
+      directory: identity.directory,
+      notes: notesOn(sluice),
+    },
   }
 }
 

@@ -139,6 +139,20 @@ test('check of fine files says how much there is; a reader that leaves early is 
   deepEqual([json.code, JSON.parse(json.stdout)], [0, { problems: [], notes: [], orphans: [] }])
 })
 
+test('check notes a shared bridge, which Mosquitto forgets, and what is right instead', async (context) => {
+  const folder = await temporaryFolder(context)
+  const bridge = (more: string) => `  - { name: plant, url: 'mqtt://broker', topics: [a/#]${more} }\n`
+  await writeFiles(folder, { 'sluice.yaml': `bridges:\n${bridge(', share: sluice')}` })
+  const noted = await command(context, folder, ['check'])
+  match(
+    noted.stdout,
+    /^sluice\.yaml:2:\d+: bridges\.0\.share: Mosquitto forgets .* \(a note: it is taken as it is\)\nfine: /,
+  )
+  deepEqual([noted.code, noted.stderr], [0, ''])
+  await writeFiles(folder, { 'sluice.yaml': `bridges:\n${bridge('')}` })
+  match((await command(context, folder, ['check'])).stdout, /^fine: /)
+})
+
 test('a configuration file elsewhere: its paths start from its folder, problems are shown from here', async (context) => {
   const folder = await temporaryFolder(context)
   await writeFiles(folder, { 'etc/sluice.yaml': '', 'etc/rules/one.yaml': 'from: a/b\n' })
