@@ -16,7 +16,7 @@ export function openQueues(
   log: Log,
   role: 'ingest' | 'worker' = 'ingest',
 ): Promise<Queues> {
-  const { url, durability, acceptLoss, tls } = settings.queue
+  const { url, durability, acceptLoss, tls, sentinel } = settings.queue
   if (url === 'embedded') return openEmbeddedQueues({ folder: embeddedFolder(settings), log })
   const { ca, certificate: cert, key, servername } = tls ?? {}
   return openRedisQueues({
@@ -25,6 +25,7 @@ export function openQueues(
     role,
     log,
     ...(durability !== undefined && { durability }),
+    ...(sentinel !== undefined && { sentinel }),
     ...(tls !== undefined && {
       tls: {
         ...(ca !== undefined && { ca }),

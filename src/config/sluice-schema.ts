@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { filePath } from '../core/file-path.ts'
 import { complainAboutCiphers, type TlsPolicyName, tlsPolicyNames, tlsPolicyWith } from '../core/tls-policy.ts'
+import { parseRedisUrl } from '../core/redis-url.ts'
 import { awsTopicLimits, complainAboutTopicFilter } from '../core/topic.ts'
 import { bytes, duration } from '../core/units.ts'
 
@@ -201,12 +202,14 @@ const envelope = z.strictObject({
 
 const queueUrl = z.string().superRefine((text, context) => {
   if (text === 'embedded') return
-  const url = URL.parse(text)
-  if (url !== null && (url.protocol === 'redis:' || url.protocol === 'rediss:') && url.hostname !== '') return
-  context.addIssue({
-    code: 'custom',
-    message: 'must be "embedded" or the address of a Redis: redis://host:6379 or rediss://host:6379',
-  })
+  const url = parseRedisUrl(text)
+  if ('complaint' in url) context.addIssue({ code: 'custom', message: url.complaint })
+})
+
+/** Whom the sentinels are asked as; the url says it for the Redis itself. */
+const sentinel = z.strictObject({
+  username: z.string().min(1).exactOptional(),
+  password: z.string().min(1),
 })
 
 const queueSettings = z
@@ -215,11 +218,19 @@ const queueSettings = z
     durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
     acceptLoss: z.boolean().default(false),
     tls: tls.exactOptional(),
+    sentinel: sentinel.exactOptional(),
     envelope: envelope.default(() => envelope.parse({})),
   })
-  .superRefine(({ url, durability, tls: settings }, context) => {
-    if (settings !== undefined && !url.startsWith('rediss://')) {
+  .superRefine(({ url, durability, tls: settings, sentinel: user }, context) => {
+    if (settings !== undefined && !/^rediss(?:\+sentinel)?:/.test(url)) {
       context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write rediss://' })
+    }
+    if (user !== undefined && !/^rediss?\+sentinel:/.test(url)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['sentinel'],
+        message: 'has no use with this url; write redis+sentinel://',
+      })
     }
     if (url !== 'embedded' || durability !== 'replicated') return
     context.addIssue({

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job, type Processor, WaitingError, Worker, type WorkerOptions } from 'bullmq'
+import { messageOf } from '../core/errors.ts'
 import type { Factory } from './backend.ts'
+import { takesNoWrites } from './redis-error.ts'
 
 /** After an error of the store the worker asks again this much later; asking at once would be a busy loop. */
 const retryMs = 1_000
@@ -74,6 +76,8 @@ export class SettlingWorker extends Worker {
       return await super.handleCompleted(...parameters)
     } catch (error) {
       if (isConnectionError(error)) throw error // BullMQ repeats it when the connection is back.
+      // Such a node is left; where the next has the job, its lock is there too.
+      if (takesNoWrites(error)) throw new NodeLeft(error)
       return this.#unsettled(parameters[1], error)
     }
   }
@@ -87,6 +91,14 @@ export class SettlingWorker extends Worker {
   #unsettled(job: Job, error: unknown): Job {
     this.#observer.onUnsettled(job, error, codeOf(error) === -1)
     return nothing
+  }
+}
+
+/** For a command that is to be repeated on another connection. Its code is what BullMQ takes for "the connection is down". */
+class NodeLeft extends Error {
+  readonly code = 'ECONNREFUSED'
+  constructor(cause: unknown) {
+    super(messageOf(cause), { cause })
   }
 }
 

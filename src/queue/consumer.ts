@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job as BullJob } from 'bullmq'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -5,12 +6,17 @@ import type { Consumer, Handled, Handler, Job, QueueName } from '../core/queue.t
 import { within, type Backend } from './backend.ts'
 import { SettlingWorker } from './bull-worker.ts'
 import { bullNameOf, decodeId } from './names.ts'
+import { takesNoWrites } from './redis-error.ts'
 
 /** Deaths after which BullMQ would fail a job by itself; delivery/ decides about those, so: never (feasibility-queue, change 9). */
 const maxStalledCount = 1e9
 
 /** How long a handler that threw keeps its job from coming back: doubled each time it was taken up. */
 const defectMs = { first: 1_000, max: 300_000 }
+
+/** How often, and how often at most, a job is put off anew while the node behind the connection takes no writes. */
+const putOffPauseMs = 500
+const putOffRounds = 20
 
 /** After its signal was aborted a handler may still say what it got done; a process that waits longer would be killed itself. */
 const graceMs = 1_000
@@ -99,11 +105,16 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
 
   /** Two steps, and safe between them: a death after the first leaves a job that is stalled with the new data. */
   async function putOff(bullJob: BullJob, token: string, handled: PutOff<Data>): Promise<void> {
-    try {
-      if ('data' in handled) await bullJob.updateData(backend.encode(handled.data))
-      await bullJob.moveToDelayed(Date.now() + Math.max(0, handled.afterMs), token)
-    } catch (error) {
-      onUnsettled(bullJob, error, false)
+    for (let round = 1; ; round += 1) {
+      try {
+        if ('data' in handled) await bullJob.updateData(backend.encode(handled.data))
+        return await bullJob.moveToDelayed(Date.now() + Math.max(0, handled.afterMs), token)
+      } catch (error) {
+        // What was delivered of it must not be forgotten for a node that is being left; this connection will be to another.
+        const repeat = takesNoWrites(error) && round < putOffRounds && closing === undefined
+        if (!repeat) return onUnsettled(bullJob, error, false)
+        await sleep(putOffPauseMs)
+      }
     }
   }
 

@@ -3,8 +3,8 @@ import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { closedError, within } from './backend.ts'
 import { Outage } from './outage.ts'
-import { impatient, type Target } from './redis-options.ts'
-import { isReplyError, wasNotSent } from './redis-error.ts'
+import { isReplyError, takesNoWrites, wasNotSent } from './redis-error.ts'
+import { impatient, type RedisAddress } from './redis-options.ts'
 import { lookAtRedis, type SafetyOptions, type Seen } from './redis-safety.ts'
 
 type Verdict = 'unknown' | 'fine' | SluiceError
@@ -22,6 +22,7 @@ export interface LinkTimes {
 /** The connection for adding and asking. It answers at once whether Redis can be used now, and looks at its settings after every connect and every few seconds. */
 export class RedisLink {
   readonly redis: Redis
+  readonly #address: RedisAddress
   readonly #times: LinkTimes
   readonly #safety: SafetyOptions
   readonly #log: Log
@@ -36,12 +37,13 @@ export class RedisLink {
   #closed = false
   readonly #returned: (() => void)[] = []
 
-  constructor(target: Target, label: string, times: LinkTimes, safety: SafetyOptions, log: Log) {
+  constructor(address: RedisAddress, times: LinkTimes, safety: SafetyOptions, log: Log) {
+    this.#address = address
     this.#times = times
     this.#safety = safety
     this.#log = log
-    this.#outage = new Outage(log, label)
-    this.redis = new Redis(impatient(target, times.timeoutMs))
+    this.#outage = new Outage(log, `Redis (${address.label})`)
+    this.redis = new Redis(impatient(address.target, times.timeoutMs))
     // ioredis' CommonJS types know no better than `any` for listeners.
     this.redis.on('error', (error: unknown) => this.complain(error))
     this.redis.on('close', () => {
@@ -93,6 +95,7 @@ export class RedisLink {
       return await within(this.#times.timeoutMs + 200, operation(), late)
     } catch (error) {
       if (error instanceof SluiceError) throw error
+      if (takesNoWrites(error)) this.#leave(error)
       throw new QueueAwayError(`Redis: ${messageOf(error)}`, !wasNotSent(error), { cause: error })
     }
   }
@@ -103,14 +106,26 @@ export class RedisLink {
     this.redis.disconnect()
   }
 
+  /** The node takes no writes, and says so: asks the address anew. */
+  #leave(error: unknown): void {
+    this.complain(error)
+    // Where it said so in answer to a command of ours the connection is on its way out already.
+    if (this.redis.status === 'ready') this.redis.disconnect(true)
+  }
+
   async #look(): Promise<void> {
     clearTimeout(this.#lookAgain)
     try {
-      const { complaint, exceptions } = await lookAtRedis(this.redis, this.#safety, this.#seen)
-      this.#judge(complaint, exceptions)
+      const { refusal, complaint, exceptions } = await lookAtRedis(this.redis, this.#safety, this.#seen)
+      if (refusal === undefined) this.#judge(complaint, exceptions)
+      else {
+        this.#address.refused()
+        this.#leave(new Error(`takes no writes: ${refusal}`))
+      }
     } catch (error) {
       // The connection went away again, or it hangs; if Redis refused INFO, the next look is no better.
-      if (isReplyError(error)) this.#judge(`Redis can't be checked: ${messageOf(error)}; allow +info`)
+      if (isReplyError(error) && !takesNoWrites(error))
+        this.#judge(`Redis can't be checked: ${messageOf(error)}; allow +info`)
       else this.complain(error)
     }
     if (this.#closed || this.redis.status !== 'ready') return

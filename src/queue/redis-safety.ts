@@ -14,6 +14,8 @@ export interface SafetyOptions {
 
 /** What one look at a Redis has found, in words that say what to set. */
 export interface Finding {
+  /** Why this node takes no writes, where INFO says so: another may be behind the address by now. Then nothing else was looked at. */
+  readonly refusal?: string
   /** Why it may not hold acknowledged messages; undefined: it may. */
   readonly complaint: string | undefined
   /** What the promise leaves out here: losses that were accepted, and what this server doesn't tell. */
@@ -34,6 +36,8 @@ export interface Seen {
  */
 export async function lookAtRedis(redis: Redis, options: SafetyOptions, seen: Seen): Promise<Finding> {
   const info = infoOf(await redis.info())
+  const refusal = refusalOf(info)
+  if (refusal !== undefined) return { refusal, complaint: undefined, exceptions: [] }
   const losses = [...complainAboutInfo(info, seen)]
   const exceptions: string[] = []
   if (options.role === 'ingest' && info.get('aof_enabled') === '1') {
@@ -49,6 +53,11 @@ export async function lookAtRedis(redis: Redis, options: SafetyOptions, seen: Se
   if (options.acceptLoss) return { complaint: unmet, exceptions: [...losses, ...exceptions] }
   const loss = losses.length === 0 ? undefined : `${losses.join('; and ')} (or say acceptLoss: true)`
   return { complaint: unmet ?? loss, exceptions }
+}
+
+function refusalOf(info: Info): string | undefined {
+  if (info.get('loading') === '1') return 'it is still loading its data'
+  return info.get('role') === 'slave' ? 'it is a replica' : undefined
 }
 
 /** Whether INFO has what says that a write is in the file (`RedisWritten`). */

@@ -8,16 +8,18 @@ import { isLockLost } from './bull-worker.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
 import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
-import { isReplyError } from './redis-error.ts'
+import { isReplyError, takesNoWrites } from './redis-error.ts'
 import { RedisLink } from './redis-link.ts'
-import { patient, readRedisUrl, type RedisTls } from './redis-options.ts'
+import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
 import { RedisOwners } from './redis-owners.ts'
 import { createRedisStore } from './redis-store.ts'
 
 export interface RedisQueuesOptions {
-  /** `redis://` or `rediss://`, with user name and password where Redis wants them. */
+  /** As parseRedisUrl reads it, with user name and password where Redis wants them. */
   readonly url: string
   readonly tls?: RedisTls
+  /** Who asks the sentinels, where the url names them and they want to know. */
+  readonly sentinel?: SentinelUser
   /** What an acknowledgement promises; checked against the server. Default `process`. */
   readonly durability?: Durability
   /** Use a Redis that evicts or has no append-only file all the same. */
@@ -69,14 +71,8 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     lockMs = 5_000,
     stalledCheckMs = 2_000,
   } = options
-  const address = readRedisUrl(options.url, options.tls)
-  const link = new RedisLink(
-    address.target,
-    `Redis (${address.label})`,
-    { timeoutMs, lookMs },
-    { durability, acceptLoss, role },
-    log,
-  )
+  const address = readRedisUrl(options.url, options.tls, options.sentinel)
+  const link = new RedisLink(address, { timeoutMs, lookMs }, { durability, acceptLoss, role }, log)
   const { redis } = link
   const warn = createPacedWarn(log)
   const owners = new RedisOwners(link, log)
@@ -155,9 +151,10 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       await link.attempt(() => redis.ping())
     },
     complain(error) {
+      if (takesNoWrites(error)) return link.complain(error)
       if (isLockLost(error) || isReplyError(error) || redis.status === 'ready')
-        warn({ error: messageOf(error) }, 'trouble in a queue on Redis')
-      else link.complain(error)
+        return warn({ error: messageOf(error) }, 'trouble in a queue on Redis')
+      link.complain(error)
     },
     async close() {
       link.close()

@@ -141,6 +141,12 @@ test('a Redis URL that is none is told without its password', () => {
       (error: unknown) => error instanceof Error && !error.message.includes('hunter2'),
     )
   }
-  assert.deepEqual(readRedisUrl('redis://us%20er:p%40ss@[::1]:7000/3').target.host, '::1')
+  assert.partialDeepStrictEqual(readRedisUrl('redis://us%20er:p%40ss@[::1]:7000/3').target, {
+    host: '::1',
+    port: 7000,
+    username: 'us er',
+    password: 'p@ss',
+    db: 3,
+  })
   assert.equal(readRedisUrl('redis://user:hunter2@host').label, 'redis://host:6379')
 })

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { freePort, type Scope, temporaryFolder } from './cleanup.ts'
 import { listening, run, type Running } from './process.ts'
 
@@ -22,4 +24,30 @@ export async function startRedis(
   const running = run(scope, 'redis-server', [...files, ...safety, ...(options.parameters ?? [])])
   await listening(port, running)
   return { ...running, port, folder, url: `redis://127.0.0.1:${port}` }
+}
+
+/** A real sentinel that watches one primary on loopback and fails over by itself half a second after it has gone. */
+export async function startSentinel(
+  scope: Scope,
+  {
+    name,
+    primary,
+    lines = [],
+    secure = false,
+  }: { readonly name: string; readonly primary: number; readonly lines?: readonly string[]; readonly secure?: boolean },
+): Promise<Running & { readonly port: number }> {
+  const port = await freePort()
+  const file = join(await temporaryFolder(scope), 'sentinel.conf')
+  const settings = ['down-after-milliseconds 500', 'failover-timeout 3000', 'parallel-syncs 1']
+  const text = [
+    secure ? `port 0\ntls-port ${port}` : `port ${port}`,
+    'bind 127.0.0.1',
+    `sentinel monitor ${name} 127.0.0.1 ${primary} 1`,
+    ...settings.map((setting) => setting.replace(' ', ` ${name} `)).map((setting) => `sentinel ${setting}`),
+    ...lines,
+  ]
+  await writeFile(file, `${text.join('\n')}\n`)
+  const running = run(scope, 'redis-server', [file, '--sentinel'])
+  await listening(port, running)
+  return { ...running, port }
 }
