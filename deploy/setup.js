@@ -7,7 +7,7 @@
 //
 // Plain JavaScript with openssl: it also runs on a bare host, "node deploy/setup.js deploy/generated".
 import { createHash, pbkdf2Sync, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +30,6 @@ const { positionals, values } = parseArgs({
 })
 const folder = new Folder(positionals[0] ?? '/setup', values.shown ?? positionals[0])
 const deploy = values.deploy ?? fileURLToPath(new URL('.', import.meta.url))
-const workers = ['alerts', 'archive']
 /** What containers mount of the checkout, below deploy/, by who reads it. */
 const mounted = { mosquitto: ['mosquitto'], redis: ['redis'], sluice: ['sluice', 'sqs'] }
 
@@ -47,6 +46,20 @@ for (const name of values.device) {
   if (['sluice', 'mosquitto', 'ingest', 'redis'].includes(name)) stop(`"${name}" is the name of a part of this system`)
 }
 if (values.deploy !== undefined) lookAtCheckout()
+const workers = workersIn(join(deploy, 'sluice/workers'))
+
+/** The workers that there are files for. Each gets a user of Redis and a folder for its secrets. */
+function workersIn(path) {
+  const files = readdirSync(path).filter((name) => /\.ya?ml$/.test(name))
+  return files.toSorted().map((file) => {
+    const written = /^name: *["']?([^"'\s#]+)/m.exec(readFileSync(join(path, file), 'utf8'))?.[1]
+    const name = written ?? file.replace(/\.ya?ml$/, '')
+    if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name)) stop(`deploy/sluice/workers/${file}: "${name}" is no name of a worker`)
+    if (['ingest', 'redis', 'mosquitto', 'ca', 'certs', 'devices', 'device-certs', 'default'].includes(name))
+      stop(`deploy/sluice/workers/${file}: "${name}" is the name of a part of this system; call the worker otherwise`)
+    return name
+  })
+}
 
 function stop(sentence) {
   console.error(sentence)
@@ -166,7 +179,7 @@ for (const name of values.device) {
       `For deploy/sluice/identity/fleet.yaml, under things and principals:`,
       `  - { name: ${name}, type: sensor, groups: [fleet] }`,
       `  - { name: ${name}, thing: ${name}, x509: { certificate: /device-certs/${name}.crt } }`,
-      `For Mosquitto: docker compose kill -s HUP mosquitto`,
+      `For Mosquitto, while ingest is running: docker compose kill -s HUP mosquitto`,
       `Then, as ${name}:`,
       ...tries(name),
     ].join('\n'),

@@ -306,6 +306,22 @@ describe('the users file of an installed Redis', () => {
     }
   })
 
+  test('gets a user for each worker that there is a file for', async () => {
+    const folder = await temporaryFolder(scope)
+    const deploy = join(folder, 'deploy')
+    await cp(join(root, 'deploy'), deploy, { recursive: true, filter: (path) => !path.includes('generated') })
+    await writeFile(join(deploy, 'sluice/workers/x.yaml'), 'kind: log\nname: lake # by the lake\n')
+    const generated = join(folder, 'generated')
+    execFileSync(process.execPath, [join(deploy, 'setup.js'), generated], { stdio: 'pipe' })
+    const users = await readFile(join(generated, 'redis/users.acl'), 'utf8')
+    const password = (await readFile(join(generated, 'lake/redis-password'), 'utf8')).trim()
+    deepEqual(
+      users.split('\n').map((line) => line.split(' ')[1]),
+      ['default', 'ingest', 'alerts', 'archive', 'lake', undefined],
+    )
+    match(users, new RegExp(`^user lake on ${hash(password)} resetchannels -@all ~\\{sluice:lake\\}:lake:\\* `, 'm'))
+  })
+
   test('follows a template that takes a right away, and a password that is another', async () => {
     const folder = await temporaryFolder(scope)
     const file = join(folder, 'redis/users.acl')
