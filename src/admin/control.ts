@@ -48,13 +48,17 @@ export interface CertificateRequest {
   readonly policies?: readonly string[]
 }
 
-/** Which dead letters: by id, or by worker, rule and kind; bounded by `limit`. */
+/**
+ * Which dead letters: by id, or by worker, rule and kind. One call lists or handles a stretch, of `limit` at most; `from` is the
+ * `next` of the call before.
+ */
 export interface DeadLetterQuery {
   readonly id?: string
   readonly worker?: string
   readonly rule?: string
   readonly kind?: string
-  readonly limit: number
+  readonly limit?: number
+  readonly from?: string
 }
 
 /** Unix socket paths are cut off silently by some systems beyond this many bytes (sun_path). */
@@ -166,10 +170,17 @@ function certificateRequestFrom(given: Readonly<Record<string, unknown>>): Certi
 
 function queryFrom(given: Readonly<Record<string, unknown>>): DeadLetterQuery {
   const text = (name: string) => (typeof given[name] === 'string' && given[name] !== '' ? { [name]: given[name] } : {})
-  const limit = Number(given['limit'] ?? 100)
-  if (!Number.isInteger(limit) || limit < 1 || limit > 100_000)
-    throw new SluiceError('WRONG_USE', 'limit must be from 1 to 100000')
-  return { ...text('id'), ...text('worker'), ...text('rule'), ...text('kind'), limit }
+  const limit = given['limit'] === undefined ? undefined : Number(given['limit'])
+  if (limit !== undefined && (!Number.isSafeInteger(limit) || limit < 1))
+    throw new SluiceError('WRONG_USE', 'limit must be a whole number from 1 on')
+  return {
+    ...text('id'),
+    ...text('worker'),
+    ...text('rule'),
+    ...text('kind'),
+    ...text('from'),
+    ...(limit !== undefined && { limit }),
+  }
 }
 
 function statusOf(error: SluiceError): number {

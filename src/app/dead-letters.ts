@@ -5,7 +5,7 @@ import type { Delivery, Message } from '../core/message.ts'
 import type { Queues } from '../core/queue.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { createDeadLetterReader, type DeadLetterFilter } from '../delivery/dead-letters.ts'
-import { createDeadLetterOperator, type DeadLetterSelection } from '../delivery/replay.ts'
+import { createDeadLetterOperator, type DeadLetterSelection, type DeadLetterStretch } from '../delivery/replay.ts'
 
 export interface DeadLettersOptions {
   readonly queues: Queues
@@ -38,17 +38,21 @@ export function createDeadLetters({
 
   return {
     async list(query) {
-      const { letters, next } = await reader.list(filterOf(query), { limit: query.limit, order: 'oldest' })
-      return { letters, more: next !== undefined }
+      const { letters, next } = await reader.list(filterOf(query), stretchOf(query))
+      return { letters, more: next !== undefined, ...(next !== undefined && { next }) }
     },
     async show(id) {
       const letter = await reader.show(id)
       if (letter === undefined) throw new SluiceError('WRONG_USE', `there is no dead letter ${id}`)
       return letter
     },
-    replay: (query) => operator.replay(selectionOf(query)),
-    purge: (query) => operator.purge(selectionOf(query)),
+    replay: (query) => operator.replay(selectionOf(query), stretchOf(query)),
+    purge: (query) => operator.purge(selectionOf(query), stretchOf(query)),
   }
+}
+
+function stretchOf({ limit, from }: DeadLetterQuery): DeadLetterStretch {
+  return { ...(limit !== undefined && { limit }), ...(from !== undefined && { from }) }
 }
 
 function selectionOf(query: DeadLetterQuery): DeadLetterSelection {

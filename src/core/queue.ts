@@ -62,6 +62,13 @@ export interface Queues {
   /** Jobs that wait, oldest first, without taking them. */
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
   peek<Data>(queue: QueueName, start: number, count: number): Promise<readonly StoredJob<Data>[]>
+  /**
+   * Jobs that wait, oldest first, behind the cursor of one that was given before; without one, or with text that is none, from
+   * the oldest. At most `count`, and fewer where they are large: only an empty page is the end. What is added or taken out meanwhile
+   * moves nothing; where the cursor's own job was taken out, some near it may be left out or come twice. As quick far back as in front.
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  page<Data>(queue: QueueName, from: string | undefined, count: number): Promise<readonly PagedJob<Data>[]>
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
   get<Data>(queue: QueueName, id: string): Promise<StoredJob<Data> | undefined>
   /** Removes waiting jobs by id; says how many were there. */
@@ -78,6 +85,11 @@ export interface StoredJob<Data> {
   readonly id: string
   readonly data: Data
   readonly at: number
+}
+
+export interface PagedJob<Data> extends StoredJob<Data> {
+  /** Where to go on behind it: printable, without `/`; its form is nobody's business. */
+  readonly cursor: string
 }
 
 /**

@@ -69,17 +69,15 @@ export interface FoundLetter {
 export const maxListed = 1_000
 
 /** Letters read from the queue at once, and letters looked at for one list; a filter that fits nothing must not read them all. */
-const pageSize = 200
+const pageSize = 250
 const maxLookedAt = 5_000
 
 export interface DeadLetterReader {
-  /** Owner by owner, each newest or oldest first. */
-  list(
-    filter: DeadLetterFilter,
-    options?: { readonly limit?: number; readonly order?: 'newest' | 'oldest'; readonly from?: string },
-  ): Promise<DeadLetterList>
+  /** Owner by owner, each oldest first: at most `limit`, behind `from` of the list before. */
+  list(filter: DeadLetterFilter, options?: { readonly limit?: number; readonly from?: string }): Promise<DeadLetterList>
   show(id: string): Promise<DeadLetter | undefined>
   find(id: string): Promise<FoundLetter | undefined>
+  /** In order. */
   owners(filter?: DeadLetterFilter): Promise<readonly string[]>
 }
 
@@ -89,9 +87,8 @@ export function createDeadLetterReader(queues: Queues): DeadLetterReader {
 
   async function list(
     filter: DeadLetterFilter,
-    options: { readonly limit?: number; readonly order?: 'newest' | 'oldest'; readonly from?: string } = {},
+    options: { readonly limit?: number; readonly from?: string } = {},
   ): Promise<DeadLetterList> {
-    const { order = 'newest' } = options
     const limit = Math.min(Math.max(1, options.limit ?? 100), maxListed)
     const begin = parseCursor(options.from)
     const letters: DeadLetterLine[] = []
@@ -99,20 +96,16 @@ export function createDeadLetterReader(queues: Queues): DeadLetterReader {
     for (const owner of await owners(filter)) {
       if (begin !== undefined && owner < begin.owner) continue
       const queue = deadOf(owner)
-      const total = (await queues.counts(queue)).waiting
-      let seen = owner === begin?.owner ? begin.seen : 0
-      while (seen < total) {
-        const count = Math.min(pageSize, total - seen)
-        const start = order === 'oldest' ? seen : total - seen - count
-        const page = await queues.peek<Failure>(queue, start, count)
-        for (const job of order === 'oldest' ? page : page.toReversed()) {
-          if (letters.length >= limit || lookedAt >= maxLookedAt) return { letters, next: `${seen}/${owner}` }
-          seen += 1
+      let from = owner === begin?.owner ? begin.from : undefined
+      for (;;) {
+        const page = await queues.page<Failure>(queue, from, pageSize)
+        if (page.length === 0) break
+        for (const job of page) {
+          if (letters.length >= limit || lookedAt >= maxLookedAt) return { letters, next: `${from ?? ''}/${owner}` }
+          from = job.cursor
           lookedAt += 1
           if (fits(job, filter)) letters.push(lineOf(owner, job))
         }
-        // Fewer than were counted: some went meanwhile.
-        if (page.length < count) break
       }
     }
     return { letters }
@@ -192,9 +185,9 @@ function shown(wire: Wire): Shown {
   return typeof wire === 'string' ? { text: wire } : { base64: wire.base64 }
 }
 
-/** `<seen>/<owner>`; anything else begins at the beginning. */
-function parseCursor(text: string | undefined): { readonly owner: string; readonly seen: number } | undefined {
-  const match = /^(?<seen>\d{1,9})\/(?<owner>.+)$/s.exec(text ?? '')
-  if (match?.groups === undefined) return undefined
-  return { owner: match.groups['owner'] ?? '', seen: Number(match.groups['seen']) }
+/** `<cursor of the last that was looked at>/<owner>`; anything else begins at the beginning. */
+function parseCursor(text = ''): { readonly owner: string; readonly from: string | undefined } | undefined {
+  const slash = text.indexOf('/')
+  if (slash === -1) return undefined
+  return { owner: text.slice(slash + 1), from: slash === 0 ? undefined : text.slice(0, slash) }
 }

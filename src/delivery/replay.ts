@@ -19,17 +19,28 @@ export interface ReplayCounts {
   readonly missing: number
   /** Whether the filter takes more than one call does; call again. */
   readonly more: boolean
+  /** Where to go on, where there is more. Its form is nobody's business. */
+  readonly next?: string
 }
 
 export interface PurgeCounts {
   readonly purged: number
   readonly missing: number
   readonly more: boolean
+  readonly next?: string
+}
+
+/** How much of a selection one call handles. */
+export interface DeadLetterStretch {
+  /** Most letters; `maxHandled` at most. */
+  readonly limit?: number
+  /** `next` of the call before. */
+  readonly from?: string
 }
 
 export interface DeadLetterOperator {
-  replay(selection: DeadLetterSelection): Promise<ReplayCounts>
-  purge(selection: DeadLetterSelection): Promise<PurgeCounts>
+  replay(selection: DeadLetterSelection, stretch?: DeadLetterStretch): Promise<ReplayCounts>
+  purge(selection: DeadLetterSelection, stretch?: DeadLetterStretch): Promise<PurgeCounts>
 }
 
 export interface DeadLetterOperatorOptions {
@@ -40,9 +51,11 @@ export interface DeadLetterOperatorOptions {
   /** Runs a message through one rule as it is now; resolves when what came of it is durable. Rejects with QUEUE_AWAY. */
   readonly rerun: Rerun
   readonly now?: () => number
+  /** After which a call ends at the next step, in milliseconds, so that whoever asks hears how far it is. 3 s. */
+  readonly stretchMs?: number
 }
 
-/** Most letters that one call handles, so that it ends within a request; the answer says whether there is more. */
+/** Most letters that one call handles; the answer says whether there is more. */
 export const maxHandled = 10_000
 
 /** Letters per step: also the entries of one envelope (DESIGN §1), whose payload bytes stay under the second figure. */
@@ -56,7 +69,14 @@ interface Walked {
   readonly handled: number
   readonly done: number
   readonly missing: number
-  readonly more: boolean
+  readonly next?: string
+}
+
+/** Where a walk goes on: an owner, the cursor of the last letter that stays, and how many are still to be looked at there. */
+interface Point {
+  readonly owner: string
+  readonly from: string | undefined
+  readonly left: number | undefined
 }
 
 /**
@@ -64,67 +84,83 @@ interface Walked {
  * between means that a message may be delivered twice, never that it is lost.
  */
 export function createDeadLetterOperator(options: DeadLetterOperatorOptions): DeadLetterOperator {
-  const { queues, reader, workers, rerun } = options
+  const { queues, reader, workers, rerun, stretchMs = 3_000 } = options
   const now = options.now ?? Date.now
 
   return {
-    async replay(selection) {
-      const { handled, done, missing, more } = await walk(selection, replayStep)
-      return { replayed: done, kept: handled - done, missing, more }
+    async replay(selection, stretch) {
+      const { handled, done, missing, next } = await walk(selection, stretch, replayStep)
+      return { replayed: done, kept: handled - done, missing, ...goOn(next) }
     },
-    async purge(selection) {
-      const { done, missing, more } = await walk(selection, async (_queue, letters) => letters.map(({ id }) => id))
-      return { purged: done, missing, more }
+    async purge(selection, stretch) {
+      const all: Step = async (_queue, letters) => letters.map(({ id }) => id)
+      const { done, missing, next } = await walk(selection, stretch, all)
+      return { purged: done, missing, ...goOn(next) }
     },
   }
 
-  async function walk(selection: DeadLetterSelection, step: Step): Promise<Walked> {
-    return 'ids' in selection ? walkIds(selection.ids, step) : walkFilter(selection, step)
+  async function walk(
+    selection: DeadLetterSelection,
+    { limit = maxHandled, from }: DeadLetterStretch = {},
+    step: Step,
+  ): Promise<Walked> {
+    if ('ids' in selection) return walkIds(selection.ids, step)
+    return walkFilter(selection, Math.min(limit, maxHandled), parsePoint(from), step)
   }
 
   async function walkIds(ids: readonly string[], step: Step): Promise<Walked> {
     let handled = 0
     let done = 0
     let missing = 0
-    for (const id of new Set(ids.slice(0, maxHandled))) {
+    for (const id of new Set(ids)) {
       const letter = await reader.find(id)
       if (letter === undefined) {
         missing += 1
         continue
       }
       handled += 1
-      done += await take(letter.queue, [letter], step)
+      done += (await take(letter.queue, [letter], step)).size
     }
-    return { handled, done, missing, more: ids.length > maxHandled }
+    return { handled, done, missing }
   }
 
-  async function walkFilter(filter: DeadLetterFilter, step: Step): Promise<Walked> {
+  async function walkFilter(
+    filter: DeadLetterFilter,
+    limit: number,
+    begin: Point | undefined,
+    step: Step,
+  ): Promise<Walked> {
+    const until = performance.now() + stretchMs
     let handled = 0
     let done = 0
-    // What fails anew while this runs is not taken a second time.
-    const before = Math.min(filter.before ?? Infinity, now())
     for (const owner of await reader.owners(filter)) {
+      if (begin !== undefined && owner < begin.owner) continue
+      const point = owner === begin?.owner ? begin : undefined
       const queue = deadOf(owner)
-      let skip = 0
-      for (;;) {
-        const page = await queues.peek<Failure>(queue, skip, stepSize)
+      let from = point?.from
+      // What fails anew while this runs stands behind those that are there now, and is not taken a second time.
+      let left = point?.left ?? (await queues.counts(queue)).waiting
+      while (left > 0) {
+        if (handled >= limit || performance.now() > until)
+          return { handled, done, missing: 0, next: `${left}/${from ?? ''}/${owner}` }
+        const page = await queues.page<Failure>(queue, from, Math.min(stepSize, left, limit - handled))
         if (page.length === 0) break
-        const fitting = page.filter((job) => fits(job, { ...filter, before }))
-        const letters = fitting.slice(0, maxHandled - handled).map(({ id, data }) => ({ queue, id, data }))
-        const taken = letters.length === 0 ? 0 : await take(queue, letters, step)
-        handled += letters.length
-        done += taken
-        if (letters.length < fitting.length) return { handled, done, missing: 0, more: true }
-        skip += page.length - taken
+        const fitting = page.filter((job) => fits(job, filter)).map(({ id, data }) => ({ queue, id, data }))
+        const gone = fitting.length === 0 ? none : await take(queue, fitting, step)
+        handled += fitting.length
+        done += gone.size
+        left -= page.length
+        from = page.findLast(({ id }) => !gone.has(id))?.cursor ?? from
       }
     }
-    return { handled, done, missing: 0, more: false }
+    return { handled, done, missing: 0 }
   }
 
-  async function take(queue: QueueName, letters: readonly FoundLetter[], step: Step): Promise<number> {
+  /** The ids of those that have left. */
+  async function take(queue: QueueName, letters: readonly FoundLetter[], step: Step): Promise<ReadonlySet<string>> {
     const gone = await step(queue, letters)
     if (gone.length > 0) await queues.remove(queue, gone)
-    return gone.length
+    return new Set(gone)
   }
 
   async function replayStep(queue: QueueName, letters: readonly FoundLetter[]): Promise<readonly string[]> {
@@ -155,6 +191,19 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
     }
     return gone
   }
+}
+
+const none: ReadonlySet<string> = new Set()
+
+function goOn(next: string | undefined): { readonly more: boolean; readonly next?: string } {
+  return next === undefined ? { more: false } : { more: true, next }
+}
+
+/** `<left>/<cursor>/<owner>`; anything else begins at the beginning. */
+function parsePoint(text = ''): Point | undefined {
+  const { left, from = '', owner = '' } = /^(?<left>\d{1,15})\/(?<from>[^/]*)\/(?<owner>.+)$/s.exec(text)?.groups ?? {}
+  if (left === undefined) return undefined
+  return { owner, from: from === '' ? undefined : from, left: Number(left) }
 }
 
 function cut(letters: readonly FoundLetter[]): readonly (readonly FoundLetter[])[] {

@@ -1,6 +1,6 @@
 import type { BackendFactory, ConnectionOptions, Job as BullJob, Queue, RedisQueueBackend } from 'bullmq'
 import { SluiceError } from '../core/errors.ts'
-import type { Durability, QueueCounts, Store, StoredJob } from '../core/queue.ts'
+import type { Durability, PagedJob, QueueCounts, Store, StoredJob } from '../core/queue.ts'
 import type { BullName } from './names.ts'
 
 /** A job on its way into a queue: BullMQ's id, and the data in the form the backend keeps it. */
@@ -42,8 +42,12 @@ export interface Backend {
   counts(queue: Queue): Promise<QueueCounts>
   /** Waiting jobs, oldest first. */
   waiting(queue: Queue, start: number, count: number): Promise<readonly StoredJob<unknown>[]>
-  /** Removes a job that nobody has in hand; false when there was none. */
-  remove(queue: Queue, id: string): Promise<boolean>
+  /** Waiting jobs behind a cursor, oldest first; none at the end only. */
+  page(name: BullName, from: string | undefined, count: number): Promise<readonly PagedJob<unknown>[]>
+  /** Removes jobs that wait; says how many did. */
+  remove(name: BullName, ids: readonly string[]): Promise<number>
+  /** How many a call of `remove` takes. */
+  readonly removedAtOnce: number
   /** Puts a job that was fetched and not begun back to where it was; gives what a BullMQ processor throws then. */
   putBack(job: BullJob, token: string): Promise<Error>
   /** Takes back one count of a death: this process lost the lock, and lives. */

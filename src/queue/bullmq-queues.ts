@@ -4,9 +4,6 @@ import type { Backend } from './backend.ts'
 import { startConsumer } from './consumer.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
 
-/** Jobs removed at once; each is a call of its own. */
-const removedAtOnce = 100
-
 /** The contract of core/queue.ts on BullMQ, whatever BullMQ itself stands on. */
 export function createQueues(backend: Backend, log: Log): Queues {
   const consumers = new Set<Consumer>()
@@ -61,14 +58,19 @@ export function createQueues(backend: Backend, log: Log): Queues {
       return job?.id === undefined ? undefined : read<Data>({ id: job.id, data: job.data, at: job.timestamp })
     },
 
+    async page<Data>(name: QueueName, from: string | undefined, count: number) {
+      if (count <= 0) return []
+      const paged = await backend.attempt(() => backend.page(bullNameOf(name), from, count))
+      return paged.map((job) => ({ ...read<Data>(job), cursor: job.cursor }))
+    },
+
     async remove(name, ids) {
-      const queue = await backend.queue(bullNameOf(name))
+      const bullName = bullNameOf(name)
+      const each = [...new Set(ids)].map(encodeId)
       let removed = 0
-      const each = [...new Set(ids)]
-      for (let start = 0; start < each.length; start += removedAtOnce) {
-        const page = each.slice(start, start + removedAtOnce).map(encodeId)
-        const were = await backend.attempt(() => Promise.all(page.map((id) => backend.remove(queue, id))))
-        removed += were.filter(Boolean).length
+      for (let start = 0; start < each.length; start += backend.removedAtOnce) {
+        const some = each.slice(start, start + backend.removedAtOnce)
+        removed += await backend.attempt(() => backend.remove(bullName, some))
       }
       return removed
     },

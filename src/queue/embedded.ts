@@ -2,12 +2,13 @@ import { mkdir } from 'node:fs/promises'
 import { createPostgresBackend, DelayedError, Job, Queue, runMigrations } from 'bullmq'
 import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { Queues, StoredJob } from '../core/queue.ts'
+import type { PagedJob, Queues, StoredJob } from '../core/queue.ts'
 import { type Backend, closedError, type Factory, type NewJob, within } from './backend.ts'
 import { createQueues } from './bullmq-queues.ts'
 import { DatabaseAway, EmbeddedDatabase, type Query } from './embedded-database.ts'
 import { corrupt, prepareDatabaseFolder } from './embedded-folder.ts'
 import { EmbeddedPool } from './embedded-pool.ts'
+import { allOwners, pageBytes, pageOfWaiting, removeWaiting } from './embedded-statements.ts'
 import { createEmbeddedStore, storeTables } from './embedded-store.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
@@ -45,16 +46,6 @@ END $$`
 const takeUp = `
 UPDATE bullmq.job SET state = 'waiting', lock_token = NULL, locked_until_ms = NULL, stalled_marked = false,
   stalled_count = stalled_count + 1 WHERE state = 'active'`
-
-/** Who is written down, and whoever has jobs: from one queue's name to the next by the index, however many jobs there are. */
-const allOwners = `
-WITH RECURSIVE queue (name) AS (
-  (SELECT queue FROM bullmq.job ORDER BY queue LIMIT 1)
-  UNION ALL
-  SELECT (SELECT job.queue FROM bullmq.job WHERE job.queue > queue.name ORDER BY job.queue LIMIT 1)
-  FROM queue WHERE queue.name IS NOT NULL
-)
-SELECT split_part(name, '.', 1) AS owner FROM queue WHERE name IS NOT NULL UNION SELECT owner FROM sluice.owner`
 
 /**
  * Opens the queues in a folder, for this process alone; what a dead one had in hand waits again at once. Throws
@@ -174,9 +165,17 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
       return rows[0] as Awaited<ReturnType<Backend['counts']>>
     },
 
-    async remove(queue, id) {
-      return (await queue.remove(id)) === 1
+    async page({ name }, from, count) {
+      const { priority = -1, seq = 0 } = /^(?<priority>\d{1,9})\.(?<seq>\d{1,18})$/.exec(from ?? '')?.groups ?? {}
+      const { rows } = await database.query(pageOfWaiting, [name, priority, seq, count, pageBytes])
+      return rows as readonly PagedJob<unknown>[]
     },
+
+    async remove({ name }, ids) {
+      const { rows } = await database.query(removeWaiting, [name, JSON.stringify(ids)])
+      return rows.length
+    },
+    removedAtOnce: 250,
 
     async putBack(job, token) {
       // Delayed by nothing it keeps its place; BullMQ's "move to wait" would put it last here.

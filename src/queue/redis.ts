@@ -13,6 +13,7 @@ import { RedisLink } from './redis-link.ts'
 import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
 import { RedisOwners } from './redis-owners.ts'
 import { createRedisStore } from './redis-store.ts'
+import { pageOfWaiting, removedAtOnce, removeWaiting } from './redis-waiting.ts'
 
 export interface RedisQueuesOptions {
   /** As parseRedisUrl reads it, with user name and password where Redis wants them. */
@@ -130,11 +131,9 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       return { waiting, active, delayed }
     },
 
-    async remove(queue, id) {
-      // BullMQ answers 1 for a job that isn't there too.
-      const [there, removed] = await Promise.all([redis.exists(queue.toKey(id)), queue.remove(id)])
-      return there === 1 && removed === 1
-    },
+    page: (name, from, count) => pageOfWaiting(redis, name, from, count),
+    remove: (name, ids) => removeWaiting(redis, name, ids),
+    removedAtOnce,
 
     async putBack(job, token) {
       await job.moveToWait(token)

@@ -78,6 +78,50 @@ export function testQueues(suite: QueueSuite): void {
       assert.deepEqual(await queues.counts(queue), { waiting: 0, active: 0, delayed: 0 })
     })
 
+    test('pages go on where the last ended, whatever was added and taken out meanwhile', async () => {
+      const queue = fresh('dead')
+      const ids = Array.from({ length: 40 }, (_, index) => `job-${index}`)
+      await add(queue, ...ids)
+      const idsOf = (page: readonly { readonly id: string }[]) => page.map(({ id }) => id)
+      const first = await queues.page(queue, undefined, 10)
+      assert.deepEqual(idsOf(first), ids.slice(0, 10))
+      const from = first.at(-1)?.cursor
+      assert.equal(await queues.remove(queue, ['job-0', 'job-5', 'job-12', 'job-30', 'job-39']), 5)
+      await add(queue, 'later-1')
+      assert.deepEqual(idsOf(await queues.page(queue, from, 4)), ['job-10', 'job-11', 'job-13', 'job-14'])
+      const rest: string[] = []
+      for (let cursor = from; ;) {
+        const page = await queues.page(queue, cursor, 7)
+        if (page.length === 0) break
+        rest.push(...idsOf(page))
+        cursor = page.at(-1)?.cursor
+      }
+      assert.deepEqual(rest, [...ids.slice(10).filter((id) => !/-(12|30|39)$/.test(id)), 'later-1'])
+      for (const none of ['', 'x', '1e9', '-1.2.3']) assert.equal((await queues.page(queue, none, 1))[0]?.id, 'job-1')
+      assert.deepEqual(await queues.page(queue, undefined, 0), [])
+      assert.deepEqual(await queues.page(fresh('dead'), undefined, 10), [])
+    })
+
+    test('a page ends early where jobs are large, and the pages are all of them', async () => {
+      const queue = fresh('dead')
+      const data = 'x'.repeat(700_000)
+      for (let index = 0; index < 20; index += 1) await queues.add(queue, [{ id: `job-${index}`, data }])
+      const seen: string[] = []
+      let cursor: string | undefined
+      let most = 0
+      for (;;) {
+        const page = await queues.page(queue, cursor, 100)
+        if (page.length === 0) break
+        most = Math.max(most, page.length)
+        seen.push(...page.map(({ id }) => id))
+        cursor = page.at(-1)?.cursor
+      }
+      assert.equal(new Set(seen).size, 20)
+      assert.equal(seen.length, 20)
+      assert.ok(most < 20 || suite.name !== 'Redis', `${most}`)
+      assert.equal(await queues.remove(queue, seen), 20)
+    })
+
     test('two adds at once keep their order', async () => {
       const queue = fresh()
       await Promise.all([add(queue, 'a1', 'a2', 'a3'), add(queue, 'b1'), add(queue, 'c1', 'c2'), add(queue, 'd1')])

@@ -140,8 +140,53 @@ describe('replay', () => {
       'w',
       Array.from({ length: maxHandled + 10 }, (_, index) => ({ id: `m${index}` })),
     )
-    assert.deepEqual(await operator.purge({}), { purged: maxHandled, missing: 0, more: true })
-    assert.deepEqual(await operator.purge({}), { purged: 10, missing: 0, more: false })
+    const { next, ...first } = await operator.purge({})
+    assert.deepEqual(first, { purged: maxHandled, missing: 0, more: true })
+    assert.ok(next !== undefined)
+    assert.deepEqual(await operator.purge({}, { from: next, limit: 4 }), {
+      purged: 4,
+      missing: 0,
+      more: true,
+      next: '6//w',
+    })
+    assert.deepEqual(await operator.purge({}), { purged: 6, missing: 0, more: false })
+  })
+})
+
+describe('replay in stretches', () => {
+  it('goes on behind those that stay, however many, and handles each once', async () => {
+    const seen: string[] = []
+    const rerun: Rerun = async ({ id }) => {
+      seen.push(id)
+      return { kind: Number(id) % 2 === 0 ? 'failed' : 'routed' }
+    }
+    const { queues, operator } = operate({ rerun })
+    const ids = Array.from({ length: 50 }, (_, index) => `${index}`)
+    for (const rule of ['a', 'b'])
+      await fillDead(
+        queues,
+        `rule:${rule}`,
+        ids.map((id) => ({ id, rule })),
+      )
+    const total = { replayed: 0, kept: 0 }
+    let next: string | undefined
+    do {
+      const { replayed, kept, ...rest } = await operator.replay(
+        {},
+        { limit: 7, ...(next !== undefined && { from: next }) },
+      )
+      total.replayed += replayed
+      total.kept += kept
+      next = rest.next
+    } while (next !== undefined)
+    assert.deepEqual(total, { replayed: 50, kept: 50 })
+    assert.deepEqual(seen, [...ids, ...ids])
+  })
+
+  it('takes letters that a worker whose clock is ahead gave up', async () => {
+    const { queues, operator } = operate({ now: 1_000 })
+    await fillDead(queues, 'w', [{ id: 'm', at: 60_000 }])
+    assert.equal((await operator.replay({})).replayed, 1)
   })
 })
 

@@ -33,6 +33,8 @@ export interface MemoryQueues extends MemoryProcess {
 
 interface Held {
   readonly id: string
+  /** Counts up in the order of adding. */
+  readonly number: number
   readonly at: number
   /** JSON, as a real queue would keep it. */
   text: string
@@ -46,6 +48,8 @@ interface Held {
 /** What all processes share. */
 interface Memory {
   away: boolean
+  /** Jobs so far. */
+  added: number
   readonly queues: Map<string, Map<string, Held>>
   readonly store: Map<string, string>
   readonly leases: Map<string, { readonly holder: string; readonly until: number }>
@@ -61,6 +65,7 @@ interface MemoryTable {
 
 export function createMemoryQueues(): MemoryQueues {
   const memory: Memory = {
+    added: 0,
     away: false,
     queues: new Map(),
     store: new Map(),
@@ -123,6 +128,7 @@ function createProcess(memory: Memory): MemoryProcess {
         if (jobsOf(memory, queue).has(id)) continue
         const job: Held = {
           id,
+          number: (memory.added += 1),
           at: Date.now(),
           text: textOf(data),
           deaths: 0,
@@ -143,6 +149,13 @@ function createProcess(memory: Memory): MemoryProcess {
       await reach()
       const found = waiting(memory, queue).slice(start, start + count)
       return found.map((job) => stored<Data>(job))
+    },
+    async page<Data>(queue: QueueName, from: string | undefined, count: number) {
+      await reach()
+      const behind = waiting(memory, queue).filter(
+        ({ number }) => number > (/^\d+$/.test(from ?? '') ? Number(from) : 0),
+      )
+      return behind.slice(0, count).map((job) => ({ ...stored<Data>(job), cursor: String(job.number) }))
     },
     async get<Data>(queue: QueueName, id: string) {
       await reach()
