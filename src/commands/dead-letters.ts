@@ -50,7 +50,7 @@ export function addDeadLetters(program: Command): void {
     .action(async (options: Filter & { all?: true; json?: true }) => {
       const limit = options.all ? Infinity : (limitOf(options) ?? usualLimit)
       const print = options.json ? printerOfJson() : printerOfTables()
-      const more = await list(program, options, limit, print.page)
+      const more = await list(program, options, limit, (page) => print.page(page))
       print.end(more)
     })
 
@@ -129,8 +129,8 @@ async function operate(
   }
 }
 
-function handledOf({ missing: _, ...counts }: Readonly<Record<string, number>>): number {
-  return Object.values(counts).reduce((sum, count) => sum + count, 0)
+function handledOf(total: Readonly<Record<string, number>>): number {
+  return Object.entries(total).reduce((sum, [name, count]) => (name === 'missing' ? sum : sum + count), 0)
 }
 
 function printerOfJson() {

@@ -58,6 +58,7 @@ export function createQueues(backend: Backend, log: Log): Queues {
       return job?.id === undefined ? undefined : read<Data>({ id: job.id, data: job.data, at: job.timestamp })
     },
 
+    // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a queue holds is known to its reader only
     async page<Data>(name: QueueName, from: string | undefined, count: number) {
       if (count <= 0) return []
       const paged = await backend.attempt(() => backend.page(bullNameOf(name), from, count))

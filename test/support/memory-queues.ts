@@ -150,6 +150,7 @@ function createProcess(memory: Memory): MemoryProcess {
       const found = waiting(memory, queue).slice(start, start + count)
       return found.map((job) => stored<Data>(job))
     },
+    // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a queue holds is known to its reader only
     async page<Data>(queue: QueueName, from: string | undefined, count: number) {
       await reach()
       const behind = waiting(memory, queue).filter(
