@@ -131,7 +131,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
 
   const closing: ((deadlineMs: number) => Promise<void>)[] = []
   // Doors close together: what one still has in hand is no reason for another to go on taking.
-  lifecycle.add('doors', async (deadlineMs) => void (await Promise.all(closing.map((close) => close(deadlineMs)))), 4)
+  lifecycle.add('doors', async (deadlineMs) => void (await Promise.all(closing.map((close) => close(deadlineMs)))), 12)
   doors = await openDoors(
     {
       settings,

@@ -6,7 +6,7 @@ import { createDialer } from '../mqtt/dial.ts'
 import { clientIdOf } from './bridge/client-id.ts'
 import { Intake } from './bridge/intake.ts'
 import { createOwnership, type Ownership } from './bridge/ownership.ts'
-import { leaveSession } from './bridge/leave.ts'
+import { leaveSession, type Leaving } from './bridge/leave.ts'
 import { type BridgeOptions, defaultBridgeLimits } from './bridge/settings.ts'
 import { type Slot, takeSlot } from './bridge/slots.ts'
 import { Subscriptions } from './bridge/subscriptions.ts'
@@ -46,6 +46,8 @@ export interface Bridge {
   stop(options?: StopOptions): Promise<void>
 }
 
+/** Of a stop's time, how much ending the session may take; the rest is for going in order when there is too much in it. */
+const leavingShare = 0.6
 /** A connection that lasted so long was a good one; the next try comes soon. */
 const steadyMs = 10_000
 const gaugeMs = 1_000
@@ -192,7 +194,8 @@ export function createBridge(options: BridgeOptions): Bridge {
     metrics.set('sluice_bridge_connected', { bridge }, 0)
   }
 
-  async function finish(others: boolean, wanted: boolean | undefined): Promise<void> {
+  async function finish(others: boolean, wanted: boolean | undefined, deadlineMs: number): Promise<void> {
+    const end = performance.now() + deadlineMs
     const opened = connection
     const leaving = wanted ?? others
     if (opened === undefined || intake === undefined || subscriptions === undefined) {
@@ -202,11 +205,31 @@ export function createBridge(options: BridgeOptions): Bridge {
     }
     if (leaving) {
       log.info({ clientId }, 'leaving: other ingests get the messages from now on')
-      return leaveSession(opened, intake, subscriptions, dialer)
+      if (await left({ connection: opened, intake, subscriptions, dialer }, deadlineMs * leavingShare)) return
     }
     intake.stop()
     await Promise.race([intake.idle(), opened.closed])
-    await opened.disconnect()
+    // What it has not read of our acknowledgements it would send again: so it gets all the time there is.
+    const inTime = await opened.disconnect({ withinMs: Math.max(end - performance.now(), 0) })
+    if (!inTime) log.warn({ clientId }, 'the broker did not close in time: what it has not read of ours comes again')
+  }
+
+  /** Whether the session could be ended. It may hold more than a stop has time for. */
+  async function left(session: Omit<Leaving, 'signal'>, ms: number): Promise<boolean> {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new Error('it holds more than could be taken in time')), ms)
+    try {
+      await leaveSession({ ...session, signal: late.signal })
+      return true
+    } catch (error) {
+      log.warn(
+        { clientId, reason: messageOf(error) },
+        'the session stays at the broker until an ingest takes its place',
+      )
+      return false
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   function gaugeInFlight(): void {
@@ -235,7 +258,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (!stopping.signal.aborted) {
         stopping.abort(new Error('the bridge is stopping'))
         const deadline = new AbortController()
-        const orderly = close((others) => finish(others, leave))
+        const orderly = close((others) => finish(others, leave, deadlineMs))
         await Promise.race([orderly, sleep(deadlineMs, undefined, { signal: deadline.signal }).catch(() => {})])
         deadline.abort()
         await Promise.race([close(), sleep(1_000, undefined, { ref: false })])

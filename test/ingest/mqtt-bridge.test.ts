@@ -448,6 +448,42 @@ describe('bridge, stopping', () => {
     assert.equal(again.metrics.total('sluice_bridge_sessions_lost_total'), 0)
   })
 
+  it('gives a broker that is slow the time to read the acknowledgements, so that nothing comes twice', async (t) => {
+    const broker = await startMosquitto(t)
+    const { door, bridge, payloads } = await startBridge(t, broker.url, { receiveMaximum: 100 })
+    door.hold()
+    await publishMany(await mqttClient(t, broker.url), 'devices/d-1/t', 1_000)
+    await until('100 messages', () => payloads().length >= 100)
+    broker.child.kill('SIGSTOP')
+    t.after(() => broker.child.kill('SIGCONT'))
+    const stopping = bridge.stop({ deadlineMs: 20_000 })
+    door.release()
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    broker.child.kill('SIGCONT')
+    await stopping
+    assert.match(broker.output(), /Client sluice-plant-1 disconnected\.$/m)
+    const again = await startBridge(t, broker.url)
+    await until('the rest', () => payloads().length + again.payloads().length >= 1_000)
+    assert.deepEqual([...payloads(), ...again.payloads()], numbers(1_000))
+  })
+
+  it('waits for what stands before an accepted message, which would otherwise come twice', async (t) => {
+    const broker = await startMosquitto(t)
+    const { door, bridge, payloads } = await startBridge(t, broker.url)
+    let away = true
+    door.reply = ({ payload }) => (away && payload.toString() === '0' ? later : undefined)
+    await publishMany(await mqttClient(t, broker.url), 'devices/d-1/t', 5)
+    await until('5 offers', () => door.taken.length >= 5)
+    const stopping = bridge.stop({ deadlineMs: 20_000 })
+    setTimeout(() => (away = false), 300)
+    await stopping
+    const again = await startBridge(t, broker.url)
+    await publishMany(await mqttClient(t, broker.url), 'devices/d-1/t', 1, 5)
+    await until('the next', () => again.payloads().includes('5'))
+    assert.deepEqual(again.payloads(), ['5'])
+    assert.deepEqual(new Set(payloads()), new Set(numbers(5)))
+  })
+
   it('does not wait for a queue that is away: the broker has the messages still', async (t) => {
     const broker = await startMosquitto(t)
     const { door, bridge } = await startBridge(t, broker.url)

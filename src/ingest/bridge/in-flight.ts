@@ -16,6 +16,8 @@ export interface Place {
 export class InFlight {
   readonly #acknowledge: (place: Place, reason: number) => void
   readonly #places = new Fifo<Place>()
+  /** Decided and not yet acknowledged. */
+  #decided = 0
 
   constructor(acknowledge: (place: Place, reason: number) => void) {
     this.#acknowledge = acknowledge
@@ -24,6 +26,11 @@ export class InFlight {
   /** Messages not yet acknowledged. */
   get size(): number {
     return this.#places.size
+  }
+
+  /** Whether a message is decided and can't be acknowledged yet, because one before it isn't: the broker would send it again. */
+  get blocked(): boolean {
+    return this.#decided > 0
   }
 
   add(packetId: number, qos: number): Place {
@@ -35,8 +42,10 @@ export class InFlight {
   /** Decides a message, and acknowledges it and those behind it that have waited for it only. */
   settle(place: Place, reason: number): void {
     place.reason = reason
+    this.#decided += 1
     for (let first = this.#places.first(); first?.reason !== undefined; first = this.#places.first()) {
       this.#places.shift()
+      this.#decided -= 1
       this.#acknowledge(first, first.reason)
     }
   }

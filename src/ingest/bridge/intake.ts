@@ -109,7 +109,10 @@ export class Intake {
     this.#lane = undefined
   }
 
-  /** Reads no more. What accept has goes on; what it has sent away for now is the broker's again, which has it still. */
+  /**
+   * Reads no more. What accept has goes on; what it has sent away for now is the broker's again, which has it still, unless a message
+   * behind it has been accepted: that one can't be acknowledged before, and would come twice.
+   */
   stop(): void {
     this.#stopped = true
     this.#steer()
@@ -231,7 +234,8 @@ export class Intake {
   #tellIdle(): void {
     if (this.#whenIdle.length === 0) return
     const only = this.#hold.some(({ place, lane }) => place !== undefined && lane.session !== this.#session)
-    const idle = this.inHand === 0 || (this.#stopped && this.#offers === 0 && !only)
+    const blocked = this.#lane?.inFlight.blocked === true
+    const idle = this.inHand === 0 || (this.#stopped && this.#offers === 0 && !only && !blocked)
     if (idle) for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 

@@ -67,12 +67,18 @@ export class Subscriptions {
     return refused.length > 0 ? refused.map(({ text }) => text).join('; ') : undefined
   }
 
-  /** Unsubscribes everything; messages that the broker has for us already come still. */
-  async leave(connection: Connection): Promise<void> {
+  /** Unsubscribes everything; messages that the broker has for us already come still. The store goes on knowing of the session. */
+  async unsubscribeAll(connection: Connection): Promise<void> {
     const stored = this.#applied ?? (await this.#load())
-    this.#applied = undefined
-    await this.#save([])
     if (stored.length > 0) await connection.unsubscribe(stored)
+    this.#applied = []
+    await this.#save([])
+  }
+
+  /** The session has ended: nobody needs to look for it. */
+  async forget(): Promise<void> {
+    this.#applied = undefined
+    await this.#options.store.delete(this.#key)
   }
 
   /** Writes down again what the broker has, where the store may have forgotten it; who comes after us must find it. */
@@ -114,8 +120,7 @@ export class Subscriptions {
   async #save(filters: readonly string[]): Promise<void> {
     const same = this.#stored?.length === filters.length && filters.every((filter) => this.#stored?.includes(filter))
     if (same) return
-    if (filters.length === 0) await this.#options.store.delete(this.#key)
-    else await this.#options.store.set(this.#key, filters)
+    await this.#options.store.set(this.#key, filters)
     this.#stored = filters
   }
 }
