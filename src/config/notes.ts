@@ -11,8 +11,8 @@ export function notesOn({ settings, file }: SluiceFile): readonly Problem[] {
       file.problem(
         path,
         `${path.join('.')}: Mosquitto forgets shared subscriptions when it restarts: what it acknowledges from then until an ingest has subscribed again is lost. ` +
-          `Leave "share" out where one ingest has the bridge "${name}" (its session is taken along), or where ingests can divide the topics; ` +
-          'it is right for several ingests at a broker that keeps such subscriptions (docs/bridge.md)',
+          `Where one ingest has the bridge "${name}", leave "share" out (the session is taken along); for several, "standby: true", or topics of ` +
+          'their own; at another broker that keeps such subscriptions it is right (docs/bridge.md)',
       ),
     ]
   })

@@ -164,6 +164,7 @@ const bridge = z
       .string()
       .regex(/^[^/+#\0]{1,128}$/, 'must be a name without "/", "+" and "#"') // MQTT 5 §4.8.2
       .exactOptional(),
+    standby: z.boolean().default(false),
     clientId: z.string().min(1).max(128).exactOptional(),
     username: z.string().min(1).exactOptional(),
     password: z.string().min(1).exactOptional(),
@@ -181,7 +182,13 @@ const bridge = z
     sessionExpiry: duration('7d').refine((ms) => ms >= 1000, 'must be at least 1s'),
     keepalive: duration('30s').refine((ms) => ms >= 5000 && ms <= 65_535_000, 'must be between 5s and 65535s'),
   })
-  .superRefine(({ url, tls: settings, username, password }, context) => {
+  .superRefine(({ url, tls: settings, username, password, share, standby }, context) => {
+    if (standby && share !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['standby'],
+        message: 'is another way than "share"; leave one of them out',
+      })
     const plain = bridgeProtocols.plain.some((protocol) => url.startsWith(protocol))
     if (settings !== undefined && plain)
       context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write mqtts://' })

@@ -87,7 +87,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   let round = 0
 
   async function run(): Promise<void> {
-    clientId = settings.clientId ?? (await ownClientId())
+    clientId = await ownClientId()
     subscriptions = new Subscriptions({ settings, clientId, store, log, metrics })
     const speaker = { principal: options.principal, protocol: 'mqtt' as const, clientId }
     intake = new Intake({ settings, limits, accept: options.accept, speaker, log, metrics })
@@ -102,10 +102,14 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   async function ownClientId(): Promise<string> {
-    if (settings.share === undefined) return clientIdOf(bridge, 1)
-    slot = await takeSlot({ store, bridge, leaseMs: limits.leaseMs, signal: stopping.signal, log })
+    const { share, standby = false, clientId: own } = settings
+    // With ids of their own, those who share need no slots.
+    if (!standby && (share === undefined || own !== undefined)) return own ?? clientIdOf(bridge, 1)
+    const onWaiting = (why: string) => (lastError = why)
+    slot = await takeSlot({ store, bridge, leaseMs: limits.leaseMs, standby, onWaiting, signal: stopping.signal, log })
+    lastError = undefined
     void slot.lost.then(() => end(takenOver('another ingest has taken its slot, because it was not renewed in time')))
-    return clientIdOf(bridge, slot.number)
+    return own ?? clientIdOf(bridge, slot.number)
   }
 
   async function connect(id: string, into: Intake, ownership: Ownership): Promise<Connection | undefined> {
@@ -165,7 +169,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   function takenOver(why: string): SluiceError {
     const advice =
       settings.share === undefined
-        ? 'let one ingest only have this bridge, or set "share" so that several take turns'
+        ? 'let one ingest only have this bridge, or set "standby" so that others wait until it is gone (or "share", so that several take turns)'
         : 'give every ingest that shares this bridge the same queue, and none a clientId of its own'
     return new SluiceError('TAKEN_OVER', `bridge ${bridge} (client id ${clientId}) has stopped: ${why}; ${advice}`)
   }

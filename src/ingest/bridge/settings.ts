@@ -15,7 +15,9 @@ export interface BridgeSettings {
   readonly topics: readonly string[]
   /** The group of an MQTT shared subscription: several ingests take turns. */
   readonly share?: string
-  /** `sluice-<bridge>-<slot>` where it is left out. Given, it is used as it is, and no two ingests may have the same. */
+  /** Several ingests, one session: one has it, and another when that one is gone. Not together with `share`. */
+  readonly standby?: boolean
+  /** `sluice-<bridge>-<slot>` where it is left out. Given, it is used as it is, and no two ingests may have it at a time. */
   readonly clientId?: string
   readonly username?: string
   readonly password?: string

@@ -10,11 +10,15 @@ export interface SlotOptions {
   /** The bridge's name. */
   readonly bridge: string
   readonly leaseMs: number
+  /** One slot is all there is: whoever has it has the bridge, and the others wait for as long as that takes. */
+  readonly standby?: boolean
+  /** Called once when others have what this one waits for. */
+  readonly onWaiting?: (why: string) => void
   readonly signal: AbortSignal
   readonly log: Log
 }
 
-/** A place among the ingests that share a bridge; its number makes the client id. */
+/** A place among the ingests that have a bridge in common; its number makes the client id. */
 export interface Slot {
   readonly number: number
   /** Resolves when somebody else has the slot, because we could not renew it in time. */
@@ -32,26 +36,39 @@ export interface Slot {
  * get its slot, and with it the messages that wait there. Throws when the signal aborts; waits for a store that is away.
  */
 export async function takeSlot(options: SlotOptions): Promise<Slot> {
-  const { leaseMs, signal, log } = options
+  const { leaseMs, standby = false, onWaiting, signal, log } = options
   const holder = randomUUID()
   const waitUntil = performance.now() + leaseMs * 1.2
   let waiting = false
   for (;;) {
     signal.throwIfAborted()
     try {
-      const number = await tryTake(options, holder, performance.now() < waitUntil)
+      const number = standby
+        ? await takeOnly(options, holder)
+        : await tryTake(options, holder, performance.now() < waitUntil)
       if (number !== undefined) {
-        log.info({ slot: number }, 'took a slot of the shared bridge')
+        log.info({ slot: number }, standby ? 'this ingest has the bridge' : 'took a slot of the shared bridge')
         return hold(options, holder, number)
       }
-      if (!waiting)
-        log.info({ waitMs: leaseMs }, 'other ingests share the bridge; waiting whether one of them has died')
+      if (!waiting) {
+        const why = standby
+          ? 'another ingest has the bridge; standing by'
+          : 'other ingests share the bridge; waiting whether one of them has died'
+        log.info({ leaseMs }, why)
+        onWaiting?.(why)
+      }
     } catch (error) {
-      if (!waiting) log.warn({ error: messageOf(error) }, 'no slot of the shared bridge yet: the store is away')
+      if (!waiting) log.warn({ error: messageOf(error) }, 'no slot of the bridge yet: the store is away')
     }
     waiting = true
     await sleep(Math.min(leaseMs / 10, 1000), undefined, { signal })
   }
+}
+
+/** Undefined: another has it. */
+async function takeOnly({ store, bridge, leaseMs }: SlotOptions, holder: string): Promise<number | undefined> {
+  const number = 1
+  return (await store.lease(slotKey(bridge, number), holder, leaseMs)) ? number : undefined
 }
 
 /** Undefined: slots with a session are taken, and `patient` wants to see whether they stay so. */
