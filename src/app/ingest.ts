@@ -22,7 +22,7 @@ import { createCertificatePlane } from './certificates.ts'
 import { type Doors, openDoors } from './doors.ts'
 import { guardedAccess } from './guarded-access.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
-import { createReadiness } from './readiness.ts'
+import { createReadiness, type Readiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
 import { effectivePolicies, readSimulation, simulate } from './simulate.ts'
 import { snapshotOf } from './snapshot.ts'
@@ -53,6 +53,7 @@ const orphansAgainMs = 10_000
 export interface Ingest {
   /** Where it takes messages, one line each. */
   readonly doors: readonly string[]
+  readonly readiness: () => Promise<Readiness>
 }
 
 /** Starts the part that owns the doors, the identities and the rules, and no downstream secret. Everything it starts stops with `lifecycle`. */
@@ -178,7 +179,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     void doors?.recheck(concerned)
   })
   await nameOrphans()
-  return { doors: doors.places }
+  return { doors: doors.places, readiness }
 
   function plane(): ControlPlane {
     return {

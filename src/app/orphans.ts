@@ -23,7 +23,6 @@ export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
   try {
     const queues = await openQueues(config.settings, silent)
     try {
-      await queues.ping()
       return await orphansOf(queues, new Set(config.workers.keys()))
     } finally {
       await queues.close()

@@ -5,6 +5,7 @@ import { startIngest } from './ingest.ts'
 import { openQueues } from './queues.ts'
 import { RunningConfig } from './running-config.ts'
 import { createRuntime } from './runtime.ts'
+import { sayWhenReady } from './say-ready.ts'
 import { Tracer } from './tracer.ts'
 
 /** `sluice ingest`: the doors without any worker. Resolves with the exit code. */
@@ -26,7 +27,7 @@ export async function runIngest(file: string, catalog: Catalog): Promise<number>
     lifecycle.add('watch', () => running.close())
     const queues = await openQueues(settings, log)
     lifecycle.add('queue', () => queues.close())
-    const { doors } = await startIngest({
+    const { doors, readiness } = await startIngest({
       running,
       queues,
       log,
@@ -41,7 +42,8 @@ export async function runIngest(file: string, catalog: Catalog): Promise<number>
     runtime.onReloadAsked(() => running.reload())
     running.begin()
     for (const door of doors) log.info({ at: door }, 'listening')
-    log.info({ rules: running.current.rules.length, queue: queues.describe }, 'ready')
+    const facts = () => ({ rules: running.current.rules.length, queue: queues.describe })
+    sayWhenReady({ log, lifecycle, readiness, facts })
     supervisor?.sayReady()
   })
 }

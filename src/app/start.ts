@@ -9,6 +9,7 @@ import { openQueues } from './queues.ts'
 import { rolesOf } from './roles.ts'
 import { RunningConfig } from './running-config.ts'
 import { createRuntime, type Runtime } from './runtime.ts'
+import { sayWhenReady } from './say-ready.ts'
 import { Supervisor } from './supervisor.ts'
 import { Tracer } from './tracer.ts'
 import { makeTryOutIdentity } from './try-out.ts'
@@ -64,7 +65,7 @@ async function startHere({ running, redactor, catalog, runtime, isFirst }: Parts
   const workers = new Workers({ queues, catalog, redactor, tracer, log, metrics })
   lifecycle.add('workers', (deadlineMs) => workers.close(deadlineMs), 4)
   await workers.apply(definitions.values(), settings.shutdown)
-  const { doors } = await startIngest({
+  const { doors, readiness } = await startIngest({
     running,
     queues,
     log,
@@ -82,7 +83,8 @@ async function startHere({ running, redactor, catalog, runtime, isFirst }: Parts
     'one process holds the embedded queue, so the workers’ credentials are in it too; on Redis each worker has a process of its own',
   )
   for (const door of doors) log.info({ at: door }, 'listening')
-  log.info({ rules: rules.length, workers: definitions.size, config: relative(process.cwd(), file) }, 'ready')
+  const facts = () => ({ rules: rules.length, workers: definitions.size, config: relative(process.cwd(), file) })
+  sayWhenReady({ log, lifecycle, readiness, facts })
   if (isFirst) sayWhatNext()
 }
 
@@ -114,7 +116,7 @@ async function startProcesses({ running, catalog, runtime, isFirst }: Parts): Pr
   })
   // Not awaited: a process that never gets ready must not keep this one from stopping.
   void supervisor.ready().then(() => {
-    log.info({ processes: roles.length }, 'all processes are ready')
+    log.info({ processes: roles.length }, 'all processes have started')
     if (isFirst) sayWhatNext()
   })
 }

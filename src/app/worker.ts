@@ -7,6 +7,7 @@ import { openQueues } from './queues.ts'
 import { createReadiness } from './readiness.ts'
 import { RunningConfig } from './running-config.ts'
 import { createRuntime } from './runtime.ts'
+import { sayWhenReady } from './say-ready.ts'
 import { Tracer } from './tracer.ts'
 import { workerSocket } from './worker-sockets.ts'
 import { Workers } from './workers.ts'
@@ -55,7 +56,7 @@ export async function runWorkers(file: string, names: readonly string[], catalog
     lifecycle.add('reload', () => running.close())
     runtime.onReloadAsked(() => running.reload())
     running.begin()
-    log.info({ workers: names, queue: queues.describe }, 'ready')
+    sayWhenReady({ log, lifecycle, readiness, facts: () => ({ workers: names, queue: queues.describe }) })
     supervisor?.sayReady()
   })
 }

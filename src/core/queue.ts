@@ -76,7 +76,10 @@ export interface Queues {
   /** Every worker that has a queue in the store, whether a file owns it or not: found from what is there, whatever was remembered. */
   owners(): Promise<readonly string[]>
   readonly store: Store
-  /** Resolves when the queue would take an add now; throws QUEUE_AWAY within a second when not. */
+  /**
+   * Resolves when the queue takes adds now: one was taken within the last second, or else a small write was, of which there is at most one
+   * a second. Throws what an add would, within the time that an add has. For a worker: when the queue can be reached.
+   */
   ping(): Promise<void>
   close(): Promise<void>
 }

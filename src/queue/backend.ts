@@ -56,8 +56,8 @@ export interface Backend {
   register(owner: string): Promise<void>
   /** Who has a queue with jobs in the store, found from what is there, and who had one. */
   owners(): Promise<readonly string[]>
-  /** Resolves when an add would be taken now. */
-  ping(): Promise<void>
+  /** Writes something small that leaves nothing behind; resolves when that is as durable as an add, and fails where an add would. */
+  prove(): Promise<void>
   /** Something went wrong in BullMQ's own background work. */
   complain(error: unknown): void
   close(): Promise<void>

@@ -3,10 +3,12 @@ import type { Consumer, Handler, QueueName, Queues, StoredJob } from '../core/qu
 import type { Backend } from './backend.ts'
 import { startConsumer } from './consumer.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
+import { WriteProof } from './write-proof.ts'
 
 /** The contract of core/queue.ts on BullMQ, whatever BullMQ itself stands on. */
 export function createQueues(backend: Backend, log: Log): Queues {
   const consumers = new Set<Consumer>()
+  const proof = new WriteProof(() => backend.attempt(() => backend.prove()))
   let closing: Promise<void> | undefined
 
   return {
@@ -24,7 +26,7 @@ export function createQueues(backend: Backend, log: Log): Queues {
       const bullName = bullNameOf(name)
       const bullJobs = jobs.map(({ id, data }) => ({ id: encodeId(id), data: backend.encode(data) }))
       const queue = await backend.queue(bullName)
-      await backend.attempt(() => backend.addAll(queue, bullJobs))
+      await proof.of(() => backend.attempt(() => backend.addAll(queue, bullJobs)))
     },
 
     consume<Data>(queue: QueueName, handler: Handler<Data>, { concurrency }: { readonly concurrency: number }) {
@@ -77,7 +79,8 @@ export function createQueues(backend: Backend, log: Log): Queues {
     },
 
     owners: () => backend.attempt(() => backend.owners()),
-    ping: () => backend.ping(),
+    // Where it is known to be away, no earlier write counts.
+    ping: () => backend.attempt(() => proof.ask()),
 
     close() {
       return (closing ??= close())

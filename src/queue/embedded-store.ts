@@ -30,6 +30,10 @@ WITH wanted AS (
 INSERT INTO sluice.record SELECT $1, $2, version, $3 FROM next
 ON CONFLICT (name, key) DO UPDATE SET version = excluded.version, value = excluded.value RETURNING version`
 
+/** Writes the same row again; no key of a store has a space. */
+export const writeProof = `
+INSERT INTO sluice.store VALUES (' proof', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value`
+
 /**
  * Leases that were taken between two sweeps of those that have run out: proofs that are good only once are leases that nobody
  * renews or gives back.

@@ -8,8 +8,9 @@ import { createQueues } from './bullmq-queues.ts'
 import { DatabaseAway, EmbeddedDatabase, type Query } from './embedded-database.ts'
 import { corrupt, prepareDatabaseFolder } from './embedded-folder.ts'
 import { EmbeddedPool } from './embedded-pool.ts'
+import { needRoom } from './embedded-room.ts'
 import { allOwners, pageBytes, pageOfWaiting, removeWaiting } from './embedded-statements.ts'
-import { createEmbeddedStore, storeTables } from './embedded-store.ts'
+import { createEmbeddedStore, storeTables, writeProof } from './embedded-store.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
 import { decodeName, encodeName } from './names.ts'
@@ -203,10 +204,9 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
       return (rows as readonly { readonly owner: string }[]).map(({ owner }) => decodeName(owner)).sort()
     },
 
-    async ping() {
-      await attempt(() =>
-        within(1_000, database.query('SELECT 1'), () => new QueueAwayError('the embedded queue is busy', false)),
-      )
+    async prove() {
+      await needRoom(folder)
+      await database.query(writeProof)
     },
 
     async close() {

@@ -37,6 +37,8 @@ export interface RedisQueuesOptions {
   readonly stalledCheckMs?: number
 }
 
+const proofKey = '{sluice}:proof'
+
 /** Counts a death less, if the job is still there. */
 const forgiveScript = `if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HINCRBY', KEYS[1], 'stc', -1) end`
 
@@ -146,8 +148,12 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
 
     register: (owner) => owners.register(owner),
     owners: () => owners.all(),
-    async ping() {
-      await link.attempt(() => redis.ping())
+    async prove() {
+      // A worker's user has keys of its own queues only, and promises nothing to publishers.
+      if (role === 'worker') return void (await redis.ping())
+      // Refused like an add where Redis is full, read-only, without its replicas or unable to write its file.
+      await redis.set(proofKey, '1')
+      await replicated()
     },
     complain(error) {
       if (takesNoWrites(error)) return link.complain(error)

@@ -2,10 +2,11 @@ import { deepEqual, equal, match } from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Redis } from 'ioredis'
 import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startRedis } from '../support/redis.ts'
-import { oneForEverything, post, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { oneForEverything, post, ready, said, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 
@@ -74,13 +75,51 @@ test(
       ...keepEverything,
     })
     const ingest = sluice(context, config, ['ingest'])
-    await ready(ingest)
+    await said(ingest, 'started, but not ready')
     equal((await post(port, token, 't/1', '{}')).status, 503)
     const health = sluice(context, config, ['health'])
     equal(await health.ended(), 1)
     match(health.output(), /not ready: /)
     await startRedis(context, { port: redisPort })
     await until('a message is taken', async () => (await post(port, token, 't/1', '{}')).status === 200, 30_000)
+    await ready(ingest)
+  },
+)
+
+test(
+  'ready is said when a publish would be acknowledged: not with a wrong password, and no more when Redis is full',
+  { timeout: 60_000 },
+  async (context) => {
+    const [folder, port] = [await temporaryFolder(context), await freePort()]
+    const redis = await startRedis(context, { parameters: ['--requirepass', 'old'] })
+    const config = await writeFiles(folder, {
+      'sluice.yaml': { listen: { http: { port } }, queue: `redis://:new@127.0.0.1:${redis.port}` },
+      ...keepEverything,
+    })
+    const readyz = async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status
+    const publish = async () => (await post(port, token, 't/1', '{}')).status
+    const queueOf = async () =>
+      ((await callControl(join(folder, 'data/control.sock'), 'GET', '/status')).body as { queue: string }).queue
+    const ingest = sluice(context, config, ['ingest'])
+    await said(ingest, 'started, but not ready')
+    equal(await readyz(), 503)
+    match(await queueOf(), /cannot be reached: WRONGPASS/)
+    equal(/survives/.test(ingest.output()), false, ingest.output())
+
+    const admin = new Redis({ port: redis.port, password: 'old' })
+    context.after(() => admin.disconnect())
+    await admin.config('SET', 'requirepass', 'new')
+    await ready(ingest)
+    match(ingest.output(), /survives the death of any process/)
+    equal(await readyz(), 200)
+    equal(await publish(), 200)
+
+    await admin.config('SET', 'maxmemory', '1')
+    await until('it is full', async () => (await readyz()) === 503)
+    equal(await publish(), 503)
+    await admin.config('SET', 'maxmemory', '0')
+    await until('there is room', async () => (await readyz()) === 200)
+    equal(await publish(), 200)
   },
 )
 

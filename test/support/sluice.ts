@@ -37,13 +37,18 @@ export function sluice(
 }
 
 /** Waits until a long-running `sluice` has said that it is ready; `times` for a supervisor whose parts say it each. */
-export async function ready(running: Running, times = 1): Promise<void> {
+export function ready(running: Running, times = 1): Promise<void> {
+  return said(running, 'ready', times)
+}
+
+/** Waits until a line of its log is exactly this. */
+export async function said(running: Running, message: string, times = 1): Promise<void> {
   await until(
-    `ready; it said: ${running.output()}`,
+    `${message}; it said: ${running.output()}`,
     () => {
       if (running.child.exitCode !== null)
         throw new Error(`it ended with ${running.child.exitCode}: ${running.output()}`)
-      return logLines(running).filter(({ msg }) => msg === 'ready').length >= times
+      return logLines(running).filter(({ msg }) => msg === message).length >= times
     },
     30_000,
   )
