@@ -18,7 +18,6 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/asn1-x509': ['identity'],
   '@peculiar/x509': ['pki'],
   '@smithy/signature-v4': ['identity'],
-  aedes: ['ingest'],
   bullmq: ['queue'],
   commander: ['main.ts', 'commands'],
   fastify: ['ingest', 'admin'],

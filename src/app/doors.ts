@@ -2,6 +2,7 @@ import type { SluiceSettings } from '../config/sluice-schema.ts'
 import { watchFolders } from '../config/watch.ts'
 import type { Accept, AcceptBatch, Access, Principal, Publish } from '../core/access.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
+import { newId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Door } from '../ingest/accept.ts'
@@ -94,7 +95,8 @@ export async function openDoors(
     const door = broker
     return createHttpDoor({
       access,
-      accept: door === undefined ? accept('http') : handedOn(accept('http'), door),
+      // What is published over HTTP comes to those who have subscribed, as in AWS IoT: one broker stands behind all doors.
+      accept: door?.behind('http', accept('http')) ?? keepingNothing(accept('http')),
       acceptBatch: door === undefined ? acceptBatch('http') : allHandedOn(acceptBatch('http'), door),
       ready: options.ready,
       ...(door !== undefined && { mqtt: (wire, arrival) => door.handle(wire, arrival) }),
@@ -105,14 +107,23 @@ export async function openDoors(
   }
 
   function makeBroker(): Promise<MqttBroker> {
-    const { payload, connections, topicBytes, topicLevels } = settings.limits
+    const { payload, connections, topicBytes, topicLevels, retained } = settings.limits
     // Room for the topic and the header beside the largest payload.
     return createMqttBroker({
       access,
       accept: accept('mqtt'),
       announce,
       deniedSubscribe: settings.broker.deniedSubscribe,
-      limits: { publishBytes: payload + 70_000, clients: connections, topicBytes, topicLevels },
+      limits: {
+        publishBytes: payload + 70_000,
+        clients: connections,
+        topicBytes,
+        topicLevels,
+        retained: retained.messages,
+        retainedBytes: retained.bytes,
+        retainedPerPrincipal: retained.perPrincipal,
+        retainedBytesPerPrincipal: retained.bytesPerPrincipal,
+      },
       log,
       metrics,
     })
@@ -167,15 +178,16 @@ export async function openDoors(
   }
 }
 
-/** What is published over HTTP comes to those who have subscribed, as in AWS IoT: one broker stands behind all doors. */
-function handedOn(accept: Accept, broker: MqttBroker): Accept {
-  return async (speaker, publish) => {
-    const accepted = await accept(speaker, publish)
-    if (accepted.kind === 'accepted') broker.distribute(publish)
-    return accepted
-  }
+/** Without a broker nobody would keep what is to be retained, and its 200 would say so. */
+function keepingNothing(accept: Accept): Accept {
+  const message = 'nothing is retained here: there is no embedded broker (listen.mqtt, listen.mqtts)'
+  return async (speaker, publish) =>
+    publish.retain && publish.payload.length > 0
+      ? { kind: 'refused', id: newId(), status: 400, reason: 'retained', message }
+      : accept(speaker, publish)
 }
 
+/** What comes in batches is handed on too; nothing in them asks to be retained. */
 function allHandedOn(acceptBatch: AcceptBatch, broker: MqttBroker): AcceptBatch {
   return async (speaker, publishes) => {
     const accepted = await acceptBatch(speaker, publishes)

@@ -280,6 +280,23 @@ const authentication = z.strictObject({
     .describe('The same for one claimed principal from all addresses: against guessing from many places.'),
 })
 
+const retained = z.strictObject({
+  messages: z
+    .int()
+    .min(0)
+    .default(20_000)
+    .describe(
+      'Retained messages of the embedded broker, in memory: two for each client of `connections`, one of them its last will.',
+    ),
+  bytes: bytes('64MiB').describe('Bytes of them, their topics and 200 for each besides.'),
+  perPrincipal: z
+    .int()
+    .min(0)
+    .default(1_000)
+    .describe('How many of them one principal may have: it takes twenty to fill the store.'),
+  bytesPerPrincipal: bytes('8MiB').describe('The same, in bytes.'),
+})
+
 const limits = z.strictObject({
   payload: bytes('128KiB').describe("Bytes of one payload. AWS IoT's limit."),
   topicBytes: z
@@ -308,6 +325,7 @@ const limits = z.strictObject({
     .min(1)
     .default(10_000)
     .describe('Clients of the embedded broker: each holds buffers and a session in memory.'),
+  retained: retained.default(() => retained.parse({})),
   authentication: authentication.default(() => authentication.parse({})),
   rules: z.int().min(1).default(5000).describe('Rules: each matching one costs time for every message.'),
   filtersPerRule: z.int().min(1).default(20).describe('Topic filters of one rule.'),

@@ -172,6 +172,7 @@ export type RefusalReason =
   | 'speaking-for' // named a thing it may not speak for
   | 'thing-policy' // the thing's own policies don't allow it
   | 'unknown-thing'
+  | 'retained' // there is no room to keep it
 
 /**
  * What became of a message at the door.
@@ -183,7 +184,7 @@ export type Accepted =
   | {
       readonly kind: 'refused'
       readonly id: string
-      readonly status: 400 | 403 | 404 | 413
+      readonly status: 400 | 403 | 404 | 413 | 507
       readonly reason: RefusalReason
       readonly message: string
     }

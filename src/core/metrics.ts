@@ -56,6 +56,7 @@ export const metricTable = {
   },
   sluice_bridge_in_flight: { help: 'Messages taken from the broker and not yet acknowledged.', labels: ['bridge'] },
   sluice_broker_clients: { help: 'Clients connected to the embedded broker.', labels: [] },
+  sluice_broker_retained_messages: { help: 'Retained messages that the embedded broker keeps.', labels: [] },
   sluice_broker_connections_closed_total: {
     help: 'Connections that the embedded broker closed by itself, by reason.',
     labels: ['reason'],

@@ -1,29 +1,25 @@
-import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { Aedes } from 'aedes'
-import type { Packet } from 'mqtt-packet'
-import type { Accept, Accepted, Access, Principal, Publish } from '../core/access.ts'
-import { messageOf } from '../core/errors.ts'
+import type { IConnectPacket, Packet } from 'mqtt-packet'
+import type { Accept, Accepted, Access, Principal, Publish, Speaker } from '../core/access.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
-import { isToRule } from '../core/topic.ts'
-import { answerConnect, answerWill, connackError, connectionOf, publishFrom } from './broker/aedes-hooks.ts'
-import { admit, type AdmissionOptions, connack, type ConnectRequest, generatedClientId } from './broker/admission.ts'
-import { type Arrival, presentedBy } from './broker/arrival.ts'
+import { createPacedLog } from '../core/paced-log.ts'
+import { admit, type AdmissionOptions } from './broker/admission.ts'
+import type { Arrival } from './broker/arrival.ts'
 import { BrokerConnection, type ClosedFor } from './broker/connection.ts'
+import { createDistribution } from './broker/distribution.ts'
 import { Inbound } from './broker/inbound.ts'
 import { type BrokerLimits, defaultBrokerLimits } from './broker/limits.ts'
 import { MemoryBudget } from './broker/memory-budget.ts'
-import { BrokerPersistence } from './broker/persistence.ts'
 import { createPresence } from './broker/presence.ts'
+import { Retained } from './broker/retained.ts'
 import { Sessions } from './broker/sessions.ts'
-import { complainAboutFilterText, createSubscriptions } from './broker/subscriptions.ts'
 import { Staying } from './broker/staying.ts'
+import { createSubscriptions } from './broker/subscriptions.ts'
 import { type Wire, wireOfSocket } from './broker/wire.ts'
 import { RateLimiter } from './limits.ts'
-import { addressOf, listenOn } from './listen-on.ts'
 import { failedToListen } from './listen-error.ts'
-import { createPacedLog } from '../core/paced-log.ts'
+import { addressOf, listenOn } from './listen-on.ts'
 import { sourceIpOf } from './source-ip.ts'
 import { Unattended } from './unattended.ts'
 
@@ -49,8 +45,13 @@ export interface MqttBroker {
   address(): { readonly host: string; readonly port: number } | undefined
   /** Takes a connection that another door has opened: TLS, or a WebSocket. */
   handle(wire: Wire, arrival: Arrival): void
-  /** Hands a message to its subscribers; what is to go to rules has gone there. */
+  /** Hands a message to its subscribers, and keeps it where it is retained; what is to go to rules has gone there. */
   distribute(publish: Publish): void
+  /**
+   * The way in of another door, with the broker behind it: what is accepted is distributed, and a retained message is accepted only
+   * where there is room to keep it.
+   */
+  behind(door: 'http', accept: Accept): Accept
   /** After identities or policies have changed: ends the connections of those who may not connect any more; of all, or of some. */
   recheck(concerns?: (principal: Principal) => boolean): Promise<void>
   /** Takes no more publishes, acknowledges those in flight, publishes last wills, ends; cuts what is left after `deadlineMs`. */
@@ -58,35 +59,27 @@ export interface MqttBroker {
 }
 
 const sweepMs = 500
-/** What a connection emits when aedes has forgotten its client. */
-const unregistered = 'unregistered'
 
 /**
- * The embedded broker, MQTT 3.1.1: aedes keeps connections, sessions, subscriptions and deliveries; publishing is ours
- * (broker/inbound.ts), because an acknowledgement means here that the message is durable. Sessions and retained messages
- * live in memory. Source of every peculiarity: feasibility-doors §1.
+ * The embedded broker, MQTT 3.1.1. A connection (broker/connection.ts) is admitted into a session (broker/sessions.ts), which has two
+ * sides: what the client publishes (broker/inbound.ts), where an acknowledgement means that the message is durable, and what it gets
+ * (broker/outbound.ts). Sessions and retained messages live in memory. Decision 19 says why it is our own.
  */
 export async function createMqttBroker(options: MqttBrokerOptions): Promise<MqttBroker> {
   const { access, accept, log, metrics, announce, now = Date.now } = options
   const limits = { ...defaultBrokerLimits, ...options.limits }
   const paced = createPacedLog(log)
-  const dropped = (reason: string, by = 1): void =>
-    metrics.count('sluice_broker_messages_dropped_total', { reason }, by)
-  const sessions = new Sessions(limits, dropped)
-  const persistence = new BrokerPersistence(sessions, limits, (topic) => {
-    dropped('retained-full')
-    paced.warn('retained', { topic }, 'no room for another retained message; it was delivered and is not kept')
-  })
+  const dropped = (reason: string): void => metrics.count('sluice_broker_messages_dropped_total', { reason })
+  const sessions = new Sessions({ limits, dropped, mayReceive })
+  const retained = new Retained(limits, (messages) => metrics.set('sluice_broker_retained_messages', {}, messages))
+  const { acceptKept, distribute } = createDistribution({ access, sessions, retained, paced, metrics, dropped })
   const budget = new MemoryBudget(limits.totalInFlightBytes)
   const wills = new Unattended(accept, { most: limits.wills, ms: limits.willMs }, () => dropped('will'))
   const tooMany = (): void => metrics.count('sluice_events_total', { outcome: 'dropped' })
   const presence = announce === undefined ? undefined : createPresence(announce, now, tooMany)
   const connections = new Map<BrokerConnection, Inbound>()
   /** Those that have been admitted. */
-  const clients = new Map<string, BrokerConnection>()
-  /** Those that aedes knows; it forgets them a little after their end, and would forget a successor that came too early. */
-  const registered = new Map<string, BrokerConnection>()
-  const requests = new WeakMap<BrokerConnection, ConnectRequest>()
+  const clients = new Set<BrokerConnection>()
   /** Those that have not been admitted yet, the oldest first. */
   const strangers = new Set<BrokerConnection>()
   const staying = new Staying(access, log)
@@ -95,6 +88,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
   const admission: AdmissionOptions = {
     access,
     sessions,
+    retained,
     limits,
     log,
     paced,
@@ -105,132 +99,69 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       bytesPerSecond: Number.MAX_SAFE_INTEGER,
       burst: limits.connectBurst,
     }),
-    async endOther(clientId) {
-      for (let other = registered.get(clientId); other !== undefined; other = registered.get(clientId)) {
-        const gone = once(other, unregistered)
-        other.endedFor ??= 'taken-over'
-        other.destroy()
-        await gone
+  }
+  const denied = options.deniedSubscribe ?? 'suback'
+  const subscriptions = createSubscriptions({ access, sessions, retained, limits, denied, paced })
+
+  function take(connection: BrokerConnection, packet: Packet): void {
+    const inbound = connections.get(connection)
+    if (packet.cmd === 'disconnect') {
+      connection.left = true
+      return void connection.destroy()
+    }
+    if (inbound === undefined || closing) return
+    const outbound = connection.session?.outbound
+    const { messageId = 0 } = packet
+    switch (packet.cmd) {
+      case 'connect':
+        return void connect(connection, packet)
+      case 'publish':
+        return inbound.publish(packet)
+      case 'pubrel':
+        return inbound.release(messageId)
+      case 'puback':
+        return outbound?.puback(messageId)
+      case 'pubrec':
+        return outbound?.pubrec(messageId)
+      case 'pubcomp':
+        return outbound?.pubcomp(messageId)
+      case 'subscribe': {
+        const granted = subscriptions.subscribe(connection, packet)
+        return presence?.subscribed(connection, granted)
       }
-    },
+      case 'unsubscribe': {
+        const filters = subscriptions.unsubscribe(connection, packet)
+        return presence?.unsubscribed(connection, filters)
+      }
+      default: // the connection lets nothing else through
+    }
   }
 
-  const subscriptions = createSubscriptions({ access, sessions, limits, paced, dropped })
-
-  const aedes = await Aedes.createBroker({
-    persistence,
-    // One message a slot would let a subscriber that stalls stop everybody; ours is cut off by its backlog instead.
-    concurrency: 0,
-    // Off (0 would cost a listener for every delivery): it takes one that reads slowly for one that doesn't read.
-    drainTimeout: 2 ** 31 - 1,
-    connectTimeout: limits.connectMs,
-    preConnect(client, packet, done) {
-      const connection = connectionOf(client)
-      connection.keepAliveMs = Math.min((packet.keepalive ?? 0) * 1_000 || limits.keepAliveMs, limits.keepAliveMs)
-      // aedes' own timer doesn't see what we handle.
-      packet.keepalive = 0
-      if (packet.clientId === '' && packet.clean !== false) packet.clientId = generatedClientId()
-      const { clientId, clean = true, will } = packet
-      requests.set(connection, { clientId, clean, ...(will !== undefined && { will }) })
-      if (closing) connection.destroy()
-      else done(null, true)
-    },
-    authenticate(client, username, password, done) {
-      const connection = connectionOf(client)
-      const request = requests.get(connection)
-      if (request === undefined) return done(connackError(connack.unavailable), false)
-      staying.begin(connection)
-      const presented = presentedBy(connection.arrival, {
-        clientId: request.clientId,
-        ...(username !== undefined && { username }),
-        // Its own copy: the one we got is a view on the packet.
-        ...(password !== undefined && { password: Buffer.from(password) }),
-      })
-      void answerConnect(admit(connection, request, presented, admission), done)
-    },
-    authorizeSubscribe(client, { topic, qos }, done) {
-      const connection = connectionOf(client)
-      const malformed = complainAboutFilterText(topic)
-      if (malformed !== undefined) {
-        connection.cut('protocol', malformed)
-        return done(new Error(malformed))
-      }
-      const allowed = subscriptions.subscribe(connection, topic, qos)
-      if (!allowed && options.deniedSubscribe === 'disconnect' && connection.ready) {
-        connection.cut('refused', 'it may not subscribe to that')
-        return done(new Error('not allowed'))
-      }
-      // Null is 0x80 in the SUBACK [MQTT-3.9.3-2].
-      done(null, allowed ? { topic, qos } : null)
-    },
-    authorizeForward: (client, packet) => subscriptions.delivery(connectionOf(client), packet),
-    // Publishes of clients never come this way: this is a last will, or an event of aedes itself.
-    authorizePublish(client, packet, done) {
-      if (client === null) return done(null)
-      const connection = connectionOf(client)
-      const { speaker } = connection
-      if (connection.left || speaker === undefined) return done(new Error('no last will'))
-      void answerWill(wills.publish(speaker, publishFrom(packet)), done)
-    },
-  })
-  aedes.on('connackSent', ({ returnCode }, client) => {
-    const connection = connectionOf(client)
-    if (returnCode !== connack.accepted || connection.destroyed) return
+  async function connect(connection: BrokerConnection, packet: IConnectPacket): Promise<void> {
+    connection.keepAliveMs = Math.min((packet.keepalive ?? 0) * 1_000 || limits.keepAliveMs, limits.keepAliveMs)
+    staying.begin(connection)
+    const opened = await admit(connection, packet, admission)
+    if (typeof opened === 'number') return connection.refuse(opened)
+    if (connection.destroyed) return
+    if (closing) return void connection.destroy()
+    const { session, present } = opened
     strangers.delete(connection)
-    clients.set(connection.clientId, connection)
+    clients.add(connection)
     metrics.set('sluice_broker_clients', {}, clients.size)
-    log.debug(
-      {
-        clientId: connection.clientId,
-        principal: connection.speaker?.principal.name,
-        sourceIp: connection.arrival.sourceIp,
-      },
-      'connected',
-    )
+    const { clientId, speaker } = connection
+    const { sourceIp } = connection.arrival
+    log.debug({ clientId, principal: speaker?.principal.name, sourceIp }, 'connected')
+    subscriptions.restore(connection, session)
+    connection.welcome(present)
+    session.outbound.attach(connection)
     presence?.connected(connection)
     connection.admit()
     staying.admitted(connection)
-  })
-  aedes.on('client', (client) => void registered.set(client.id, connectionOf(client)))
-  aedes.on('clientDisconnect', (client) => {
-    const connection = connectionOf(client)
-    if (registered.get(client.id) === connection) registered.delete(client.id)
-    connection.emit(unregistered)
-  })
-  aedes.on('subscribe', (granted, client) => {
-    const refused = 0x80
-    const filters = granted.filter(({ qos }) => (qos as number) < refused).map(({ topic }) => topic)
-    presence?.subscribed(connectionOf(client), filters)
-  })
-  aedes.on('unsubscribe', (filters, client) => {
-    const connection = connectionOf(client)
-    const { session } = connection
-    // At its end aedes takes away the subscriptions of a session that is not kept; the client asked for nothing.
-    if (session === undefined || client.closed || connection.destroyed) return
-    for (const filter of filters) sessions.unsubscribe(session, filter)
-    presence?.unsubscribed(connection, filters)
-  })
-  // What aedes takes for an error ends one connection, and is a fact about that client.
-  aedes.on('clientError', (client, error) => {
-    // After the end there is one for every delivery that was under way.
-    if (!connectionOf(client).destroyed) log.debug({ clientId: client.id, error: messageOf(error) }, 'client error')
-  })
-  aedes.on('connectionError', (_client, error) => log.debug({ error: messageOf(error) }, 'connection error'))
-  const emitter: NodeJS.EventEmitter = aedes
-  emitter.on('error', (error: unknown) => log.error({ error: messageOf(error) }, 'the embedded broker failed'))
-
-  /** Packets that our connections hand us: PUBLISH and PUBREL. */
-  function take(connection: BrokerConnection, packet: Packet): void {
-    const inbound = connections.get(connection)
-    if (inbound === undefined || closing) return
-    if (packet.cmd === 'publish') inbound.publish(packet)
-    else inbound.release(packet.messageId ?? 0)
   }
 
   function acceptFrom(connection: BrokerConnection, publish: Publish): Promise<Accepted> {
     const { speaker } = connection
-    // aedes speaks to itself there: a publish could throw other clients out, whatever a policy says.
-    if (speaker !== undefined && !publish.topic.startsWith('$SYS/')) return accept(speaker, publish)
+    if (speaker !== undefined && !publish.topic.startsWith('$SYS/')) return acceptKept('mqtt', accept, speaker, publish)
     metrics.count('sluice_messages_refused_total', { door: 'mqtt', reason: 'reserved' })
     return Promise.resolve({
       kind: 'refused',
@@ -241,11 +172,21 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     })
   }
 
-  /** Hands an accepted message to its subscribers. */
-  function distribute({ topic, payload, qos, retain }: Publish): void {
-    if (aedes.closed || isToRule(topic)) return
-    const packet = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
-    aedes.publish(packet, () => {})
+  function mayReceive(connection: BrokerConnection, topic: string): boolean {
+    const { speaker, clientId } = connection
+    if (speaker === undefined) return false
+    const decision = access().decide(speaker, 'iot:Receive', topic)
+    if (decision.allow) return true
+    const { because } = decision
+    const { name } = speaker.principal
+    const facts = () => ({ clientId, principal: name, topic: topic.slice(0, 256), because })
+    paced.warn(`receive ${name}`, facts, 'delivery refused')
+    return false
+  }
+
+  async function publishWill(speaker: Speaker, will: Publish): Promise<void> {
+    if (await wills.publish(speaker, will)) distribute(will)
+    else retained.release(will)
   }
 
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) => {
@@ -270,14 +211,13 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     })
     connections.set(connection, inbound)
     strangers.add(connection)
-    aedes.handle(connection)
   }
 
   /** An honest client sends its CONNECT at once: the oldest that has not makes room, so that silent ones keep nobody out. */
   function hasRoomForStranger(): boolean {
     if (strangers.size < limits.strangers) return true
     for (const stranger of strangers) {
-      if (requests.has(stranger)) continue
+      if (stranger.connecting) continue
       strangers.delete(stranger)
       stranger.cut('full', 'too many connections without a CONNECT')
       return true
@@ -314,10 +254,13 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     connections.get(connection)?.close()
     connections.delete(connection)
     strangers.delete(connection)
+    const { speaker, session, will } = connection
     if (connection.ready) presence?.disconnected(connection)
-    if (clients.get(connection.clientId) === connection) clients.delete(connection.clientId)
-    metrics.set('sluice_broker_clients', {}, clients.size)
-    if (connection.session !== undefined) sessions.leave(connection.session, connection)
+    if (clients.delete(connection)) metrics.set('sluice_broker_clients', {}, clients.size)
+    if (session !== undefined) sessions.leave(session, connection)
+    if (will === undefined) return
+    if (connection.ready && !connection.left && speaker !== undefined) void publishWill(speaker, will)
+    else retained.release(will)
   }
 
   const sweeper = setInterval(() => {
@@ -332,7 +275,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
       }
     }
     const time = now()
-    for (const connection of clients.values()) staying.lookAtTimes(connection, time)
+    for (const connection of clients) staying.lookAtTimes(connection, time)
     sessions.sweep()
   }, sweepMs).unref()
 
@@ -345,9 +288,8 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     const listening = server.listening ? new Promise((resolve) => server.close(resolve)) : Promise.resolve()
     const answered = Promise.all([...connections.values()].map((inbound) => inbound.idle()))
     await Promise.race([answered, wait(left())])
-    await Promise.race([new Promise<void>((resolve) => aedes.close(resolve)), wait(left())])
+    await Promise.all([...connections.keys()].map((connection) => connection.close()))
     await wills.close(left())
-    for (const connection of connections.keys()) connection.destroy()
     await listening
   }
 
@@ -355,18 +297,22 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     close,
     handle,
     distribute,
+    behind: (door, acceptThere) => async (speaker, publish) => {
+      const accepted = await acceptKept(door, acceptThere, speaker, publish)
+      if (accepted.kind === 'accepted') distribute(publish)
+      return accepted
+    },
     async listen({ host, port }) {
       try {
         await listenOn(server, host, port)
       } catch (error) {
-        // aedes has timers, which would keep a process alive that goes on without this door.
         await close(0)
         throw await failedToListen('listen.mqtt', host, port, error)
       }
       log.info({}, 'the embedded broker keeps sessions and retained messages in memory; they end with this process')
     },
     address: () => addressOf(server),
-    recheck: (concerns = () => true) => staying.recheck(clients.values(), concerns),
+    recheck: (concerns = () => true) => staying.recheck(clients, concerns),
   }
 }
 

@@ -5,21 +5,14 @@ import { connectAsync, type IClientOptions } from 'mqtt'
 import type { Publish } from '../../src/core/access.ts'
 import type { BrokerLimits } from '../../src/ingest/broker/limits.ts'
 import { createMqttBroker } from '../../src/ingest/mqtt-broker.ts'
+import { openBroker } from '../support/broker.ts'
 import { type Scope, until } from '../support/cleanup.ts'
 import { countedMetrics, fakeAccept, fakeAccess, linesLog } from '../support/doors.ts'
 import { connectPacket, connectRaw, openRaw, subscribeRaw } from '../support/raw-mqtt.ts'
 
 async function open(scope: Scope, limits: Partial<BrokerLimits> = {}) {
-  const access = fakeAccess(['d-1', 'd-2', 'd-3'])
-  const sink = fakeAccept()
-  const metrics = countedMetrics()
-  const log = linesLog()
-  const broker = await createMqttBroker({ access: () => access, accept: sink.accept, limits, log, metrics })
-  await broker.listen({ host: '127.0.0.1', port: 0 })
-  scope.after(() => broker.close(200))
-  const port = broker.address()?.port ?? 0
-  const topics = (): string[] => sink.taken.map(({ publish }) => publish.topic)
-  return { broker, port, access, sink, metrics, log, topics }
+  const opened = await openBroker(scope, limits)
+  return { ...opened, topics: (): string[] => opened.sink.taken.map(({ publish }) => publish.topic) }
 }
 
 /** A client as devices have them. */
@@ -564,22 +557,6 @@ describe('subscriptions', () => {
         [qos, qos],
       )
     }
-  })
-
-  test('an empty retained message deletes, and a full store keeps no more', async (t) => {
-    const { port, metrics } = await open(t, { retained: 2 })
-    const sender = await device(t, port)
-    for (const topic of ['r/1', 'r/2', 'r/3']) await sender.publishAsync(topic, topic, { qos: 1, retain: true })
-    await sender.publishAsync('r/1', '', { qos: 1, retain: true })
-    await sender.publishAsync('r/2', 'new', { qos: 1, retain: true })
-    const receiver = await device(t, port, 'd-2')
-    await receiver.subscribeAsync('r/#')
-    await until('what is left', () => receiver.got.length > 0)
-    deepEqual(
-      receiver.got.map(({ payload }) => payload),
-      ['new'],
-    )
-    equal(metrics.total('sluice_broker_messages_dropped_total', { reason: 'retained-full' }), 1)
   })
 })
 

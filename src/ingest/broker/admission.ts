@@ -1,25 +1,27 @@
 import { randomUUID } from 'node:crypto'
 import type { IConnectPacket } from 'mqtt-packet'
-import type { Access, Presented, Principal, Speaker, Verdict } from '../../core/access.ts'
+import type { Access, Presented, Principal, Publish, Speaker, Verdict } from '../../core/access.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { complainAboutTopicName } from '../../core/topic.ts'
 import type { PacedLog } from '../../core/paced-log.ts'
 import type { RateLimiter } from '../limits.ts'
+import { presentedBy } from './arrival.ts'
 import type { BrokerConnection } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
-import type { Sessions } from './sessions.ts'
+import type { Retained } from './retained.ts'
+import type { Opened, Sessions } from './sessions.ts'
 
 export interface AdmissionOptions {
   readonly access: () => Access
   readonly sessions: Sessions
+  /** Where the last will has its room from now on, if it is to be retained. */
+  readonly retained: Retained
   readonly limits: BrokerLimits
   readonly log: Log
   readonly paced: PacedLog
   readonly metrics: Metrics
-  /** Ends the connection that has a client id now [MQTT-3.1.4-2], and resolves when nothing of it is left. */
-  readonly endOther: (clientId: string) => Promise<void>
   /** How often a client id may connect. */
   readonly connects: RateLimiter
   /** Milliseconds since 1970. */
@@ -27,10 +29,14 @@ export interface AdmissionOptions {
 }
 
 /** CONNACK return codes (MQTT 3.1.1 table 3.1). */
-export const connack = { accepted: 0, clientId: 2, unavailable: 3, credentials: 4, denied: 5 } as const
+const connack = { version: 1, clientId: 2, unavailable: 3, credentials: 4, denied: 5 } as const
 
 /** What a CONNECT asks for, beside who it is. */
-export type ConnectRequest = Pick<IConnectPacket, 'clientId' | 'clean' | 'will'>
+interface ConnectRequest {
+  readonly clientId: string
+  readonly clean: boolean
+  readonly will: Publish | undefined
+}
 
 /** Why a CONNECT is refused: the return code, and the reason for our log. */
 class Refusal extends Error {
@@ -41,28 +47,31 @@ class Refusal extends Error {
   }
 }
 
-/** A client id for one that sent none [MQTT-3.1.3-6]; policies decide on it like on any other. */
-export function generatedClientId(): string {
-  return `auto-${randomUUID()}`
-}
-
 /**
  * Decides a CONNECT: client id, credentials, `iot:Connect`, the last will (a will is a publish that is only delayed, so it is
- * authorized here and once more when it is published), the session. Sets speaker and session of the connection and gives
- * the return code.
+ * authorized here and once more when it is published, and one that is to be retained gets its room here), the session. Sets
+ * speaker, session and will of the connection, and gives the session; or the return code of a CONNECT that is refused.
  *
  * 4 is for credentials, unknown and wrong and missing alike; 5 for policies, as MQTT 3.1.1 has it (AWS IoT's page of 2022
  * says 7, which the standard reserves; the sentence is gone from today's page, aws-security §8); 3 for no room.
  */
 export async function admit(
   connection: BrokerConnection,
-  request: ConnectRequest,
-  presented: Presented,
+  packet: IConnectPacket,
   options: AdmissionOptions,
-): Promise<number> {
+): Promise<Opened | number> {
+  const { sessions, limits, retained } = options
+  const request = requestOf(packet)
   let principal: Principal | undefined
   try {
-    checkClientId(request, options.limits)
+    checkVersion(packet)
+    checkClientId(request, limits)
+    const presented = presentedBy(connection.arrival, {
+      clientId: request.clientId,
+      ...(packet.username !== undefined && { username: packet.username }),
+      // Its own copy: the one we got is a view on the packet.
+      ...(packet.password !== undefined && { password: Buffer.from(packet.password) }),
+    })
     principal = await principalOf(connection.arrival.principal, presented, options)
     if (principal.until !== undefined && principal.until <= options.now())
       throw new Refusal(connack.credentials, 'the credential has expired')
@@ -72,16 +81,20 @@ export async function admit(
     if (options.connects.take(request.clientId, 0) > 0)
       throw new Refusal(connack.unavailable, 'this client id connects too often')
     // Who may use a client id is policy's business; the session of another principal is not for this one, see Sessions.open.
-    await options.endOther(request.clientId)
+    await endOther(sessions, request.clientId)
+    // From here to the end nothing is waited for: of two that come at once, one has the session before the other looks.
     if (connection.destroyed) return connack.unavailable
-    const session = options.sessions.open(request.clientId, principal.name, request.clean !== false)
-    if (session === undefined) throw new Refusal(connack.unavailable, 'no room for another session')
+    const noRoom = request.will && retained.claim(principal.name, request.will)
+    if (noRoom !== undefined) throw new Refusal(connack.unavailable, `last will: ${noRoom}`)
+    connection.will = request.will
+    const opened = sessions.open(request.clientId, principal.name, request.clean)
+    if (opened === undefined) throw new Refusal(connack.unavailable, 'no room for another session')
     connection.clientId = request.clientId
     connection.presented = presented
     connection.speaker = speaker
-    connection.session = session
-    session.holder = connection
-    return connack.accepted
+    connection.session = opened.session
+    opened.session.holder = connection
+    return opened
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal(connack.unavailable, messageOf(error))
     if (!(error instanceof Refusal)) options.log.error({ error: messageOf(error) }, 'admission failed by itself')
@@ -100,14 +113,41 @@ export async function admit(
   }
 }
 
+function requestOf({ clientId, clean = true, will }: IConnectPacket): ConnectRequest {
+  return {
+    // One that sent none gets one [MQTT-3.1.3-6]; policies decide on it like on any other.
+    clientId: clientId === '' && clean ? `auto-${randomUUID()}` : clientId,
+    clean,
+    will: will && {
+      topic: will.topic,
+      // A copy, which doesn't hold the whole packet for as long as the client is connected.
+      payload: Buffer.from(will.payload),
+      qos: will.qos ?? 0,
+      retain: will.retain === true,
+    },
+  }
+}
+
+/** Ends the connection that has a client id now [MQTT-3.1.4-2]; resolves when nothing of it is left. */
+async function endOther(sessions: Sessions, clientId: string): Promise<void> {
+  for (let other = sessions.get(clientId)?.holder; other !== undefined; other = sessions.get(clientId)?.holder) {
+    other.endedFor ??= 'taken-over'
+    await other.close()
+  }
+}
+
+/** 3.1.1, and 3.1 with its shorter client ids (MQTT 3.1 §3.1). */
+function checkVersion({ protocolVersion, clientId }: IConnectPacket): void {
+  if (protocolVersion !== 3 && protocolVersion !== 4)
+    throw new Refusal(connack.version, `MQTT of version ${protocolVersion}`) // [MQTT-3.1.2-2]
+  if (protocolVersion === 3 && clientId.length > 23)
+    throw new Refusal(connack.clientId, `a client id of ${clientId.length} characters, over MQTT 3.1`)
+}
+
 /** AWS IoT's client ids: at most 128 bytes, none that starts with `$` (aws-security §8). */
-function checkClientId({ clientId, clean }: ConnectRequest, limits: BrokerLimits): void {
+function checkClientId({ clientId }: ConnectRequest, limits: BrokerLimits): void {
   // [MQTT-3.1.3-8]; one with a clean session has been given an id before.
-  if (clientId === '')
-    throw new Refusal(
-      connack.clientId,
-      clean === false ? 'an empty client id with a session to keep' : 'an empty client id',
-    )
+  if (clientId === '') throw new Refusal(connack.clientId, 'an empty client id with a session to keep')
   if (clientId.startsWith('$')) throw new Refusal(connack.clientId, 'the client id starts with $')
   if (/[\0\uFFFD]/.test(clientId)) throw new Refusal(connack.clientId, 'the client id is not UTF-8 or has U+0000')
   const bytes = Buffer.byteLength(clientId)
@@ -142,10 +182,7 @@ function speakerOf(
   { arrival: { protocol, sourceIp, tls } }: BrokerConnection,
   { clientId, clean, will }: ConnectRequest,
 ): Speaker {
-  const connectAttributes = [
-    ...(clean === false ? ['PersistentConnect'] : []),
-    ...(will === undefined ? [] : ['LastWill']),
-  ]
+  const connectAttributes = [...(clean ? [] : ['PersistentConnect']), ...(will === undefined ? [] : ['LastWill'])]
   return {
     principal,
     protocol,
@@ -167,7 +204,7 @@ function authorize(speaker: Speaker, { clientId, will }: ConnectRequest, options
   if (complaint !== undefined) throw new Refusal(connack.denied, `last will: ${complaint}`)
   const publish = access.decide(speaker, 'iot:Publish', will.topic)
   if (!publish.allow) throw new Refusal(connack.denied, `last will: ${publish.because}`)
-  if (will.retain !== true) return
+  if (!will.retain) return
   const retain = access.decide(speaker, 'iot:RetainPublish', will.topic)
   if (!retain.allow) throw new Refusal(connack.denied, `last will: ${retain.because}`)
 }

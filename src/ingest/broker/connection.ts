@@ -1,10 +1,11 @@
-import { Duplex } from 'node:stream'
+import { Writable } from 'node:stream'
 import { type Packet, type Parser, parser } from 'mqtt-packet'
-import type { Presented, Speaker } from '../../core/access.ts'
+import type { Presented, Publish, Speaker } from '../../core/access.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Arrival } from './arrival.ts'
 import { Framer, packetType } from './framer.ts'
 import type { BrokerLimits } from './limits.ts'
+import { connackPacket } from './outgoing.ts'
 import type { Session } from './sessions.ts'
 import type { Wire } from './wire.ts'
 
@@ -12,12 +13,10 @@ import type { Wire } from './wire.ts'
 export const pausedFor = {
   /** CONNECT is being decided. */
   admission: 1,
-  /** aedes has enough to do. */
-  control: 2,
   /** Its publishes wait for acknowledgement, or for their turn. */
-  publishes: 4,
+  publishes: 2,
   /** Publishes of all clients together take too much room. */
-  memory: 8,
+  memory: 4,
 } as const
 
 /** Why we closed a connection, as metrics count it. */
@@ -42,25 +41,37 @@ export interface ConnectionEvents {
 
 /** Types that carry a message id: PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE. */
 const withMessageId: ReadonlySet<number> = new Set([4, 5, 6, 7, 8, 10])
-const packetTypes = { pingreq: 12, pubrel: 6, subscribe: 8, disconnect: 14 } as const
-const pingresp = Buffer.from([0xd0, 0])
+/** What a client sends (MQTT 3.1.1 table 2.1), beside PUBLISH. */
+const fromClient: ReadonlySet<string> = new Set([
+  'connect',
+  'puback',
+  'pubrec',
+  'pubrel',
+  'pubcomp',
+  'subscribe',
+  'unsubscribe',
+  'disconnect',
+])
+const pingreq = 0xc0
+const pingresp = 0xd0
 const pieceBytes = 64 * 1024
 type WriteDone = (error?: Error | null) => void
 /** How long a far side may take to read our last bytes. */
 const lingerMs = 1_000
 
 /**
- * Stands between a socket (TCP, TLS or WebSocket) and aedes, as the stream that aedes sees. Publishing is the broker's own business (see inbound.ts):
- * PUBLISH, PUBREL and PINGREQ never reach aedes, so a ping is answered while acknowledgements wait for the queue. The rest is
- * parsed here first, because a parser that throws inside aedes would end the process.
+ * A client's connection, over TCP, TLS or a WebSocket: cuts and parses what comes, and is the stream that goes out. It knows the order
+ * of packets that the protocol wants, answers pings, and ends what is malformed; what packets mean is for those who get its events.
  */
-export class BrokerConnection extends Duplex {
+export class BrokerConnection extends Writable {
   /** Set on CONNECT. */
   clientId = ''
   speaker: Speaker | undefined
   /** What the client showed, for when the identities change. */
   presented: Presented | undefined
   session: Session | undefined
+  /** What is published when it ends without a DISCONNECT. */
+  will: Publish | undefined
   /** The client said DISCONNECT: its will is void [MQTT-3.14.4-3]. */
   left = false
   /** Milliseconds; 0 until CONNECT. */
@@ -74,6 +85,8 @@ export class BrokerConnection extends Duplex {
   judgedAt = 0
   /** Whether it is being asked if the client may stay, and has to be asked again after that. */
   renewal: 'none' | 'asked' | 'again' = 'none'
+  /** Its CONNECT has come. */
+  connecting = false
   /** CONNACK with code 0 is out. */
   ready = false
 
@@ -88,12 +101,11 @@ export class BrokerConnection extends Duplex {
   #parsed: Packet | undefined
   #fault: Error | undefined
   #acks: number[] = []
-  #promised = 0
   /** Since when the socket has held the piece that is being sent. */
   #sendingSince: number | undefined
 
   constructor(wire: Wire, arrival: Arrival, limits: BrokerLimits, events: ConnectionEvents) {
-    super({ writableHighWaterMark: 64 * 1024, readableHighWaterMark: limits.controlBytes * 2 })
+    super({ highWaterMark: pieceBytes })
     const socket = wire.stream
     this.#wire = wire
     this.#socket = socket
@@ -112,23 +124,50 @@ export class BrokerConnection extends Duplex {
     }
     this.#framer = new Framer(sink, { control: limits.controlBytes, publish: limits.publishBytes })
     socket.on('data', (chunk: Buffer) => this.#take(chunk))
-    socket.on('end', () => this.push(null))
+    socket.on('end', () => this.destroy())
     socket.on('error', () => {})
     socket.on('close', () => this.destroy())
     this.on('error', () => {})
     this.once('close', () => events.closed(this))
   }
 
-  /** Writes acknowledgements (`0x40` PUBACK, `0x50` PUBREC, `0x70` PUBCOMP), all of one turn in one piece. */
-  acknowledge(kind: 0x40 | 0x50 | 0x70, messageId: number): void {
+  /** Writes what a client sends many of in one turn, all in one piece: `0x40` PUBACK, `0x50` PUBREC, `0x70` PUBCOMP, `0xd0` PINGRESP. */
+  acknowledge(kind: 0x40 | 0x50 | 0x70 | 0xd0, messageId = 0): void {
     if (this.#acks.length === 0) process.nextTick(() => this.#flushAcks())
     this.#acks.push(kind, messageId)
   }
 
-  /** CONNACK is out: what the client sent meanwhile is read now. */
-  admit(): void {
+  /** Writes an answer; a client that asks and doesn't read the answers is cut off. */
+  reply(packet: Buffer): void {
+    if (this.destroyed) return
+    this.write(packet)
+    if (this.backlog > this.#limits.outgoingBytes) this.cut('stalled', 'it sends and does not read')
+  }
+
+  /** Writes a PUBLISH. */
+  deliver(packet: readonly Buffer[]): void {
+    if (this.destroyed) return
+    this.cork()
+    for (const piece of packet) this.write(piece)
+    this.uncork()
+  }
+
+  /** Says with CONNACK that the client is in. */
+  welcome(sessionPresent: boolean): void {
     this.ready = true
     this.lastSeen = performance.now()
+    this.write(connackPacket(0, sessionPresent))
+  }
+
+  /** Says with CONNACK that it is not, and ends the connection [MQTT-3.2.2-5]; `returnCode` is not 0. */
+  refuse(returnCode: number): void {
+    if (this.destroyed) return
+    this.write(connackPacket(returnCode, false))
+    this.destroy()
+  }
+
+  /** After `welcome`: reads what the client has sent meanwhile, and goes on reading. */
+  admit(): void {
     this.#framer.release()
     const rest = this.#rest
     this.#rest = undefined
@@ -156,13 +195,7 @@ export class BrokerConnection extends Duplex {
 
   /** Bytes that wait for the client to read: our buffer counts what the socket has not sent, too. */
   get backlog(): number {
-    return this.writableLength + this.#promised
-  }
-
-  /** Counts a delivery into the backlog that aedes will write in a moment; many may be promised in one turn. */
-  promise(bytes: number): void {
-    if (this.#promised === 0) setImmediate(() => setImmediate(() => (this.#promised = 0)))
-    this.#promised += bytes
+    return this.writableLength
   }
 
   /** For how many milliseconds the client has taken nothing of what waits for it. */
@@ -179,8 +212,13 @@ export class BrokerConnection extends Duplex {
     this.destroy()
   }
 
-  override _read(): void {
-    this.unpauseFor('control')
+  /** Ends, and resolves when everybody knows. */
+  close(): Promise<void> {
+    if (this.closed) return Promise.resolve()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.once('close', resolve)
+    this.destroy()
+    return promise
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteDone): void {
@@ -189,10 +227,6 @@ export class BrokerConnection extends Duplex {
 
   override _writev(chunks: { chunk: Buffer }[], done: WriteDone): void {
     this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)), 0, done)
-  }
-
-  override _final(done: () => void): void {
-    this.#socket.end(done)
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
@@ -241,6 +275,8 @@ export class BrokerConnection extends Duplex {
     if (this.destroyed) return
     if (!this.ready && type !== packetType.connect) throw new Error('the first packet must be CONNECT') // [MQTT-3.1.0-1]
     if (this.ready && type === packetType.connect) throw new Error('a second CONNECT') // [MQTT-3.1.0-2]
+    // The one packet that clients send without end; there is nothing in it to parse.
+    if (bytes.length === 2 && bytes[0] === pingreq) return this.acknowledge(pingresp)
     this.#parsed = undefined
     this.#parser.parse(bytes)
     if (this.#fault !== undefined) throw this.#fault
@@ -249,32 +285,25 @@ export class BrokerConnection extends Duplex {
     if (packet === undefined) throw new Error('malformed packet')
     // [MQTT-2.3.1-1]; the parser says -1 where the packet is too short for one.
     if (withMessageId.has(type) && (packet.messageId ?? 0) < 1) throw new Error('a packet without a message id')
-    if (type === packetTypes.pingreq) return this.#answerPing()
-    if (type === packetTypes.pubrel) return this.#events.packet(this, packet)
+    if (!fromClient.has(packet.cmd)) throw new Error(`a client sends no ${packet.cmd}`)
     if (packet.cmd === 'subscribe' && packet.subscriptions.length > this.#limits.filters) {
       throw new Error(
         `${packet.subscriptions.length} topic filters in one SUBSCRIBE, and at most ${this.#limits.filters} are allowed`,
       )
     }
-    if (type === packetTypes.disconnect) this.left = true
-    if (type === packetType.connect) {
+    if (packet.cmd === 'connect') {
+      this.connecting = true
       this.#framer.hold()
       this.pauseFor('admission')
     }
-    if (!this.push(bytes)) this.pauseFor('control')
-  }
-
-  #answerPing(): void {
-    this.write(pingresp)
-    if (this.backlog > this.#limits.outgoingBytes) this.cut('stalled', 'it sends and does not read')
+    this.#events.packet(this, packet)
   }
 
   #flushAcks(): void {
     if (this.destroyed) return
     const acks = this.#takeAcks()
     if (acks !== undefined) this.write(acks)
-    if (this.backlog > this.#limits.outgoingBytes)
-      this.cut('stalled', 'it publishes and does not read acknowledgements')
+    if (this.backlog > this.#limits.outgoingBytes) this.cut('stalled', 'it sends and does not read')
   }
 
   #takeAcks(): Buffer | undefined {
@@ -282,12 +311,14 @@ export class BrokerConnection extends Duplex {
     if (acks.length === 0) return undefined
     this.#acks = []
     const bytes = Buffer.allocUnsafe(acks.length * 2)
+    let at = 0
     for (let index = 0; index < acks.length; index += 2) {
       // Pairs of kind and message id, as acknowledge() put them.
-      bytes[index * 2] = acks[index] as number
-      bytes[index * 2 + 1] = 2
-      bytes.writeUInt16BE(acks[index + 1] as number, index * 2 + 2)
+      const kind = acks[index] as number
+      at = bytes.writeUInt8(kind, at)
+      at = bytes.writeUInt8(kind === pingresp ? 0 : 2, at)
+      if (kind !== pingresp) at = bytes.writeUInt16BE(acks[index + 1] as number, at)
     }
-    return bytes
+    return bytes.subarray(0, at)
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { IPublishPacket } from 'mqtt-packet'
 import type { Accepted, Publish, RefusalReason } from '../../core/access.ts'
 import type { BrokerConnection, ClosedFor } from './connection.ts'
@@ -14,6 +15,16 @@ export interface InboundOptions {
   readonly budget: MemoryBudget
   /** Counts a QoS 0 message that was given up. */
   readonly dropped: (reason: 'qos0') => void
+}
+
+/** A QoS 2 publish whose PUBREL has not come. */
+export interface Received {
+  /** Of topic and payload, to tell a duplicate from another message with its id. */
+  readonly digest: string
+  /** Whether it was accepted, once that is known. */
+  readonly taken: Promise<boolean>
+  /** It was. */
+  isTaken: boolean
 }
 
 interface Entry {
@@ -90,7 +101,7 @@ export class Inbound {
     if (packet.topic.includes('\uFFFD')) throw new Error('the topic is not UTF-8')
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
     const publish: Publish = { topic: packet.topic, payload, qos, retain: packet.retain }
-    if (qos === 2) return this.#publishOnce(publish, messageId)
+    if (qos === 2) return this.#publishOnce(publish, messageId, packet.dup)
     if (qos === 0 && this.#isHolding && this.#heldQos0 >= this.#limits.heldQos0) return this.#options.dropped('qos0')
     this.#add(publish, messageId)
   }
@@ -119,34 +130,37 @@ export class Inbound {
     return this.#asked === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  /** QoS 2 [MQTT-4.3.3-2]: a message id that was taken before, or is being decided, is not taken again. */
-  #publishOnce(publish: Publish, messageId: number): void {
+  /**
+   * QoS 2 [MQTT-4.3.3-2]: a message id that was taken before, or is being decided, is not taken again. But another message that is
+   * not marked as a duplicate [MQTT-3.3.1-1] is from a client that has lost its state and counts from the start, whatever CONNACK
+   * said of the session: its first would be acknowledged and gone. Mosquitto tells them apart in the same way.
+   */
+  #publishOnce(publish: Publish, messageId: number, dup: boolean): void {
     const received = this.#connection.session?.received
     if (received === undefined) return
+    const digest = createHash('sha1').update(publish.topic).update('\0').update(publish.payload).digest('base64')
     const before = received.get(messageId)
-    if (before === true) return this.#add(undefined, messageId)
-    if (before !== undefined) {
-      // Decided by an earlier connection, or this one: then its PUBREC answers this one too.
-      if (
-        this.#open.some((entry) => entry.messageId === messageId && entry.publish?.qos === 2 && entry.state !== 'done')
-      )
-        return
-      void before.then((accepted) => {
-        if (accepted) return this.#add(undefined, messageId)
-        this.#publishOnce(publish, messageId)
-      })
-      return
-    }
-    if (received.size >= this.#limits.inFlight)
+    if (before !== undefined && (dup || before.digest === digest)) return this.#repeat(before, publish, messageId, dup)
+    if (before === undefined && received.size >= this.#limits.inFlight)
       throw new Error(`more than ${this.#limits.inFlight} QoS 2 messages without PUBREL`)
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    received.set(messageId, promise)
+    const { promise: taken, resolve } = Promise.withResolvers<boolean>()
+    const mine: Received = { digest, taken, isTaken: false }
+    received.set(messageId, mine)
     this.#add(publish, messageId, (accepted) => {
-      if (received.get(messageId) === promise) {
-        if (accepted) received.set(messageId, true)
-        else received.delete(messageId)
-      }
+      mine.isTaken = accepted
+      if (!accepted && received.get(messageId) === mine) received.delete(messageId)
       resolve(accepted)
+    })
+  }
+
+  #repeat(before: Received, publish: Publish, messageId: number, dup: boolean): void {
+    if (before.isTaken) return this.#add(undefined, messageId)
+    // Decided by an earlier connection, or this one: then its PUBREC answers this one too.
+    if (this.#open.some((entry) => entry.messageId === messageId && entry.publish?.qos === 2 && entry.state !== 'done'))
+      return
+    void before.taken.then((accepted) => {
+      if (accepted) return this.#add(undefined, messageId)
+      this.#publishOnce(publish, messageId, dup)
     })
   }
 

@@ -41,6 +41,8 @@ export interface BrokerLimits {
   readonly outgoingBytes: number
   /** How long a subscriber may leave its socket full before it is cut off. */
   readonly stallMs: number
+  /** Messages of QoS 1 and 2 that a client has yet to acknowledge; further ones wait in its session. AWS IoT: 100. */
+  readonly unacknowledged: number
   /** Sessions that outlive their connection, and how many of them one principal may have. */
   readonly sessions: number
   readonly sessionsPerPrincipal: number
@@ -51,9 +53,12 @@ export interface BrokerLimits {
   readonly sessionBytes: number
   /** Bytes kept for all sessions. */
   readonly totalSessionBytes: number
-  /** Retained messages and their bytes; at the limit a new one is not retained. */
+  /** Retained messages and their bytes, last wills that are to be retained among them; at the limit a new one is refused. */
   readonly retained: number
   readonly retainedBytes: number
+  /** How much of that one principal may have. */
+  readonly retainedPerPrincipal: number
+  readonly retainedBytesPerPrincipal: number
   /** Last wills that wait for the queue. */
   readonly wills: number
   /** How long one of them waits. */
@@ -81,14 +86,17 @@ export const defaultBrokerLimits: BrokerLimits = {
   clientIdBytes: 128,
   outgoingBytes: 4 * 1024 ** 2,
   stallMs: 10_000,
+  unacknowledged: 10_000,
   sessions: 10_000,
   sessionsPerPrincipal: 100,
   sessionMs: 3_600_000,
   sessionMessages: 1_000,
   sessionBytes: 1024 ** 2,
   totalSessionBytes: 256 * 1024 ** 2,
-  retained: 10_000,
+  retained: 20_000,
   retainedBytes: 64 * 1024 ** 2,
+  retainedPerPrincipal: 1_000,
+  retainedBytesPerPrincipal: 8 * 1024 ** 2,
   wills: 1_000,
   willMs: 600_000,
 }

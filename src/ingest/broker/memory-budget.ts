@@ -26,6 +26,11 @@ export class MemoryBudget {
     return this.#used > this.#limit
   }
 
+  /** Whether so much more would still be within it, for who goes without rather than wait. */
+  hasRoomFor(bytes: number): boolean {
+    return this.#used + bytes <= this.#limit
+  }
+
   /** Calls `resume` once, when there is room again. */
   wait(resume: () => void): void {
     this.#waiting.add(resume)

@@ -1,52 +1,67 @@
 import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { BrokerConnection } from '../../../src/ingest/broker/connection.ts'
 import { type BrokerLimits, defaultBrokerLimits } from '../../../src/ingest/broker/limits.ts'
+import { Outgoing } from '../../../src/ingest/broker/outgoing.ts'
 import { type Session, Sessions } from '../../../src/ingest/broker/sessions.ts'
 
+/** Sessions without connections: what connections do to them is in deliveries.test.ts. */
 function make(limits: Partial<BrokerLimits> = {}) {
   const dropped: string[] = []
   const clock = { now: 0 }
-  const sessions = new Sessions(
-    { ...defaultBrokerLimits, ...limits },
-    (reason) => void dropped.push(reason),
-    () => clock.now,
-  )
+  const options = {
+    limits: { ...defaultBrokerLimits, ...limits },
+    dropped: (reason: string) => void dropped.push(reason),
+    mayReceive: () => true,
+  }
+  const sessions = new Sessions(options, () => clock.now)
+  const holder = {} as BrokerConnection
   const open = (clientId: string, owner = 'd-1', clean = false): Session | undefined => {
-    const session = sessions.open(clientId, owner, clean)
-    if (session !== undefined) session.holder = session
+    const session = sessions.open(clientId, owner, clean)?.session
+    if (session !== undefined) session.holder = holder
     return session
   }
   const leave = (session: Session | undefined): void => {
-    if (session !== undefined) sessions.leave(session, session)
+    if (session !== undefined) sessions.leave(session, holder)
   }
-  const keep = (session: Session | undefined, counter: number, bytes = 1): void => {
-    if (session !== undefined)
-      sessions.keep(session, counter, {
-        cmd: 'publish',
-        brokerCounter: counter,
-        topic: 't',
-        payload: Buffer.alloc(bytes),
-        qos: 1,
-      })
-  }
-  return { sessions, dropped, clock, open, leave, keep }
+  const keep = (session: Session | undefined, bytes = 1): void =>
+    session?.outbound.deliver(new Outgoing('t', Buffer.alloc(bytes), false), 1)
+  const subscribers = (topic: string) =>
+    [...sessions.subscribersOf(topic)].map(([{ clientId }, qos]) => [clientId, qos])
+  return { sessions, dropped, clock, open, leave, keep, subscribers }
 }
 
 describe('sessions', () => {
   test('resume for their own principal, and for nobody else', () => {
-    const { open, leave, sessions } = make()
+    const { open, leave, sessions, subscribers } = make()
     const first = open('c')
-    first?.filters.set('a/#', 1)
-    if (first !== undefined) sessions.subscribe(first, 'a/#')
+    if (first !== undefined) sessions.subscribe(first, 'a/#', 1)
     leave(first)
-    equal(open('c'), first)
-    deepEqual([...sessions.keepersOf('a/b')], [['c', 1]])
-    leave(first)
-    const other = open('c', 'd-2')
-    notEqual(other, first)
-    deepEqual([first?.gone, other?.filters.size, sessions.keepersOf('a/b').size], [true, 0, 0])
-    leave(other)
-    notEqual(open('c', 'd-2', true), other)
+    const again = sessions.open('c', 'd-1', false)
+    deepEqual([again?.session, again?.present], [first, true])
+    deepEqual(subscribers('a/b'), [['c', 1]])
+    const other = sessions.open('c', 'd-2', false)
+    notEqual(other?.session, first)
+    deepEqual([other?.present, other?.session.filters.size, subscribers('a/b')], [false, 0, []])
+    notEqual(open('c', 'd-2', true), other?.session)
+  })
+
+  test('are among the subscribers once, with the highest QoS of the filters that match', () => {
+    const { open, sessions, subscribers } = make()
+    const session = open('c')
+    if (session === undefined) return
+    for (const [filter, qos] of [
+      ['a/#', 0],
+      ['a/+', 2],
+      ['+/b', 1],
+      ['x', 2],
+    ] as const)
+      sessions.subscribe(session, filter, qos)
+    deepEqual(subscribers('a/b'), [['c', 2]])
+    sessions.unsubscribe(session, 'a/+')
+    deepEqual(subscribers('a/b'), [['c', 1]])
+    sessions.subscribe(session, '+/b', 0)
+    deepEqual(subscribers('a/b'), [['c', 0]])
   })
 
   test('a clean one ends with its connection', () => {
@@ -58,14 +73,14 @@ describe('sessions', () => {
   test('a connection that was taken over ends nothing', () => {
     const { open, sessions } = make()
     const session = open('c')
-    if (session !== undefined) sessions.leave(session, {})
+    if (session !== undefined) sessions.leave(session, {} as BrokerConnection)
     equal(session?.offlineSince, undefined)
   })
 
   test('an old one ends by time', () => {
     const { open, leave, keep, sessions, clock, dropped } = make({ sessionMs: 1_000 })
     const session = open('c')
-    keep(session, 1)
+    keep(session)
     leave(session)
     clock.now = 1_000
     sessions.sweep()
@@ -89,27 +104,25 @@ describe('sessions', () => {
     ok(open('6', 'd-2', true) !== undefined, 'clean ones cost nothing that stays')
   })
 
-  test('bound what they keep, by messages and bytes; what was sent already is not lost', () => {
-    const { open, keep, sessions, dropped } = make({ sessionMessages: 2, sessionBytes: 1_000 })
+  test('bound what they keep, by messages and bytes', () => {
+    const { open, keep, dropped } = make({ sessionMessages: 2, sessionBytes: 1_000 })
     const session = open('c')
-    for (const counter of [1, 2, 3]) keep(session, counter)
-    deepEqual([[...(session?.queue.keys() ?? [])], dropped.length], [[2, 3], 1])
-    const sent = session?.queue.get(2)
-    if (sent !== undefined) sent.messageId = 7
-    keep(session, 4, 700)
-    deepEqual([[...(session?.queue.keys() ?? [])], dropped.length], [[4], 2])
-    keep(session, 5, 2_000)
-    equal(dropped.length, 3)
-    if (session !== undefined) sessions.forget(session, 4)
-    equal(session?.bytes, 0)
+    for (let count = 0; count < 3; count += 1) keep(session)
+    deepEqual([session?.outbound.kept, dropped.length], [2, 1])
+    keep(session, 700)
+    deepEqual([session?.outbound.kept, dropped.length], [1, 3])
+    keep(session, 2_000)
+    deepEqual([session?.outbound.kept, dropped.length], [1, 4])
   })
 
   test('bound what all keep together', () => {
-    const { open, keep, dropped } = make({ totalSessionBytes: 500 })
+    const { open, keep, leave, dropped } = make({ totalSessionBytes: 500 })
     const [one, two] = [open('1'), open('2')]
-    keep(one, 1)
-    keep(two, 2)
-    keep(two, 3)
-    deepEqual([one?.queue.size, two?.queue.size, dropped.length], [1, 1, 1])
+    for (const session of [one, two, two]) keep(session)
+    deepEqual([one?.outbound.kept, two?.outbound.kept, dropped], [1, 1, ['session-full']])
+    leave(one)
+    open('1', 'd-1', true)
+    keep(two)
+    equal(two?.outbound.kept, 2, 'there is room again')
   })
 })
