@@ -167,7 +167,8 @@ mosquittoUser('sluice', () => bridge)
 for (const name of ['d-1', ...values.device]) device(name)
 usersOfRedis()
 // Nobody but who knows an access key may speak to a real SQS; the one to try with takes any.
-folder.keep('alerts/aws-secret', 'sluice', secret)
+if (workers.includes('alerts')) folder.keep('alerts/aws-secret', 'sluice', secret)
+for (const name of ['ingest', ...workers]) folder.claimSecrets(name, 'sluice')
 
 console.log(`secrets and certificates are in ${folder.name('.')}`)
 for (const [name, why] of toRestart) console.log(`${why}: where it runs, docker compose restart ${name}`)

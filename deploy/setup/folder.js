@@ -5,6 +5,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -64,6 +65,13 @@ export class Folder {
   /** Sets right whose a file is and who may read it, where there is one: a copy of the checkout has lost that. */
   claim(file, owner, mode = 0o400) {
     if (existsSync(this.path(file))) this.#give(this.path(file), owner, mode)
+  }
+
+  /** The same for what somebody has put into a container's folder of secrets. */
+  claimSecrets(folder, owner) {
+    for (const entry of readdirSync(this.path(folder), { withFileTypes: true }))
+      if (entry.isFile() && entry.name !== '.gitkeep' && !entry.name.endsWith('.crt'))
+        this.claim(join(folder, entry.name), owner)
   }
 
   /** Lets every container pass through a folder that it mounts: under umask 077 git makes them for their owner only. */

@@ -202,12 +202,15 @@ describe('who may read what deploy/setup.js makes', () => {
         'alerts/redis-password': '1000:1000',
       }))
         equal(made[path], owner, path)
+      // What somebody puts there is the container's, whatever they forget.
+      await writeFile(join(folder, 'alerts/own-secret'), 'x', { mode: 0o644 })
       // As a copy of the checkout has them.
       execFileSync('chown', ['-R', '1234:1235', folder])
       execFileSync('chmod', ['-R', 'u=rwX,go=', folder])
       setup(folder)
       const { 'ca/openssl.cnf': _, ...again } = await owners()
-      for (const [path, owner] of Object.entries(again)) equal(owner, made[path], path)
+      for (const [path, owner] of Object.entries(again)) equal(owner, made[path] ?? '1000:1000', path)
+      equal((await modes(folder))['alerts/own-secret']?.mode, '400')
     },
   )
 
