@@ -12,6 +12,8 @@ export interface ControlPlane {
   status(): Promise<unknown>
   /** Queues that hold messages of a worker no file owns. */
   orphans(): Promise<unknown>
+  /** Whether every acknowledged message is accounted for, by rule and worker. */
+  ledger(): Promise<unknown>
   metrics(): Promise<{ readonly contentType: string; readonly page: string }>
   reload(): Promise<{ readonly problems: readonly unknown[] }>
   /** What became of a message, as far as this process has seen it; waits up to `waitMs` for a delivery. */
@@ -115,6 +117,7 @@ function addRoutes(server: FastifyInstance, plane: ControlPlane, log: Log): void
   })
   server.get('/status', async () => plane.status())
   server.get('/orphans', async () => plane.orphans())
+  server.get('/ledger', async () => plane.ledger())
   server.get<{ Params: { id: string }; Querystring: { waitMs?: string } }>('/trace/:id', async (request) =>
     plane.trace(request.params.id, Math.min(Number(request.query.waitMs ?? 0) || 0, 60_000)),
   )

@@ -7,6 +7,7 @@ import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Queues } from '../core/queue.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
+import { createLedger } from '../delivery/ledger.ts'
 import { createRuleFailureKeeper } from '../delivery/rule-failures.ts'
 import { type AcceptOptions, createAccept, createAcceptBatch, type Door } from '../ingest/accept.ts'
 import { createAnnouncer } from '../ingest/announcer.ts'
@@ -85,6 +86,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     keepsOutput: (worker) => snapshot.config.workers.get(worker)?.keep === 'output',
     metrics,
   })
+  const ledger = createLedger({ queues, workers: ownWorkers, log })
   const keeper = createRuleFailureKeeper({ queues, log, metrics })
   const enqueue = enqueuer.enqueue.bind(enqueuer)
   let doors: Doors | undefined
@@ -103,6 +105,8 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   lifecycle.add('failures', (deadlineMs) => failures.close(deadlineMs), 2)
   lifecycle.add('traces', () => options.tracer.close())
   failures.start()
+  lifecycle.add('ledger', () => ledger.close())
+  void ledger.start()
 
   const limiter = new RateLimiter(settings.limits)
   const limits = {
@@ -185,6 +189,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     return {
       ready: readiness,
       status,
+      ledger: () => ledger.report(),
       orphans: () => orphansOf(queues, new Set(ownWorkers())),
       metrics: async () => ({ contentType: metrics.contentType, page: await metricsPage() }),
       reload: async () => ({ problems: await options.reload() }),

@@ -39,6 +39,7 @@ export async function runWorkers(file: string, names: readonly string[], catalog
       ready: readiness,
       status: async () => Object.fromEntries(workers.states()),
       orphans: elsewhere,
+      ledger: elsewhere,
       metrics: async () => ({ contentType: metrics.contentType, page: await metrics.page() }),
       reload: async () => ({ problems: await reload() }),
       trace: (id: string, waitMs: number) => tracer.find(id, waitMs),

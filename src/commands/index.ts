@@ -6,6 +6,7 @@ import { addEval } from './eval.ts'
 import { addExplain } from './explain.ts'
 import { addHealth } from './health.ts'
 import { addIdentity } from './identity.ts'
+import { addLedger } from './ledger.ts'
 import { addPassword } from './password.ts'
 import { addPki } from './pki.ts'
 import { addPolicy } from './policy.ts'
@@ -24,6 +25,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   addExplain,
   addPublish,
   addDeadLetters,
+  addLedger,
   addIdentity,
   addPolicy,
   addPassword,

@@ -1,4 +1,5 @@
 import type { Properties, Qos } from './message.ts'
+import type { Tally } from './tally.ts'
 import type { Wire } from './wire.ts'
 
 /** The version that this code writes; it reads this one and the one before. */
@@ -14,6 +15,8 @@ export interface Envelope {
   readonly round?: number
   /** The one entry (its index) that is being tried alone, and how many processes died doing so. See delivery/. */
   readonly suspect?: { readonly index: number; readonly deaths: number }
+  /** What has become of the entries that have left it, so that one write takes them out and counts them. Absent: none has. */
+  readonly left?: Tally
 }
 
 /** One message on its way to one worker, for one action of one rule. */
@@ -81,6 +84,8 @@ export interface Failure {
 export interface FailureBatch {
   readonly v: number
   readonly failures: readonly Failure[]
+  /** What has become of those that have left it; absent: none has. */
+  readonly left?: Tally
 }
 
 /**

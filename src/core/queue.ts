@@ -1,3 +1,6 @@
+import type { Entering, LedgerStore } from './ledger.ts'
+import type { Fate, Tally } from './tally.ts'
+
 /** A job as its handler sees it. */
 export interface Job<Data> {
   readonly id: string
@@ -10,9 +13,12 @@ export interface Job<Data> {
   update(data: Data): Promise<void>
 }
 
-/** What a handler leaves: nothing, or the job with new data and a time to wait. It never throws on purpose. */
+/**
+ * What a handler leaves: nothing, or the job with new data and a time to wait. It never throws on purpose. `tally`: what became of
+ * all that the job brought in; it is in the ledger before the job is gone.
+ */
 export type Handled<Data> =
-  | { readonly kind: 'done' }
+  | { readonly kind: 'done'; readonly tally?: Tally }
   | { readonly kind: 'again'; readonly data: Data; readonly afterMs: number }
 
 /**
@@ -55,7 +61,7 @@ export interface Queues {
    * that failed is safe. On failure throws SluiceError QUEUE_AWAY; some jobs may then be in (repeat it, or count them in doubt).
    * Fails within a second or two when the queue is away, never keeps the jobs for later.
    */
-  add(queue: QueueName, jobs: readonly { readonly id: string; readonly data: unknown }[]): Promise<void>
+  add(queue: QueueName, jobs: readonly NewJob[]): Promise<void>
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a queue holds is known to its reader only
   consume<Data>(queue: QueueName, handler: Handler<Data>, options: { readonly concurrency: number }): Consumer
   counts(queue: QueueName): Promise<QueueCounts>
@@ -71,17 +77,29 @@ export interface Queues {
   page<Data>(queue: QueueName, from: string | undefined, count: number): Promise<readonly PagedJob<Data>[]>
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
   get<Data>(queue: QueueName, id: string): Promise<StoredJob<Data> | undefined>
-  /** Removes waiting jobs by id; says how many were there. */
-  remove(queue: QueueName, ids: readonly string[]): Promise<number>
+  /**
+   * Removes waiting jobs by id; says how many were there. `became`: what the ledger says of all that they had brought in
+   * (`replayed`, `dropped:<reason>`); a job that is removed without it is one that the ledger misses.
+   */
+  remove(queue: QueueName, ids: readonly string[], became?: Fate): Promise<number>
   /** Every worker that has a queue in the store, whether a file owns it or not: found from what is there, whatever was remembered. */
   owners(): Promise<readonly string[]>
   readonly store: Store
+  readonly ledger: LedgerStore
   /**
    * Resolves when the queue takes adds now: one was taken within the last second, or else a small write was, of which there is at most one
    * a second. Throws what an add would, within the time that an add has. For a worker: when the queue can be reached.
    */
   ping(): Promise<void>
   close(): Promise<void>
+}
+
+/** A job on its way into a queue. */
+export interface NewJob {
+  readonly id: string
+  readonly data: unknown
+  /** What it brings in, for the ledger. */
+  readonly entering?: Entering
 }
 
 export interface StoredJob<Data> {

@@ -1,7 +1,9 @@
 import type { Entry, EntryError, Failure, FailureKind } from '../core/envelope.ts'
 import type { Properties } from '../core/message.ts'
-import type { QueueName, Queues, StoredJob } from '../core/queue.ts'
+import type { NewJob, QueueName, Queues, StoredJob } from '../core/queue.ts'
+import { tallyOf } from '../core/tally.ts'
 import { fromWire, type Wire } from '../core/wire.ts'
+import { deadLetterId } from './ids.ts'
 import { isFailure } from './readable.ts'
 
 /** Which dead letters; what is left out is not looked at. */
@@ -146,6 +148,11 @@ export function createDeadLetterReader(queues: Queues): DeadLetterReader {
 /** The queue of an owner's dead letters. */
 export function deadOf(owner: string): QueueName {
   return { owner, part: 'dead' }
+}
+
+/** A dead letter on its way into the queue of its owner, with its entry in the ledger. */
+export function deadLetterJob(data: Failure, id: string = deadLetterId(data)): NewJob {
+  return { id, data, entering: { tally: tallyOf([data.entry], 'dead') } }
 }
 
 /** Whether a stored job is a dead letter that the filter takes. */

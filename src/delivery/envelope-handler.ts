@@ -5,6 +5,7 @@ import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Handled, Handler, Job, Queues } from '../core/queue.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { sumOfTallies, tallyOf } from '../core/tally.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
 import { backoffMs } from '../core/backoff.ts'
 import { cutBatches, prepareItems, type Prepared } from './batches.ts'
@@ -100,12 +101,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     if (way === 'shut') return
     const [first, ...others] = cutBatches(items, definition.limits)
     if (first === undefined) return
-    const progress = createProgress(
-      hand.job,
-      () => marked(hand.envelope, hand.fates.undelivered()),
-      settings.progressMs,
-      log,
-    )
+    const progress = createProgress(hand.job, () => stored(hand), settings.progressMs, log)
     const send = (batch: readonly Prepared[], onTrial = false) =>
       slots.run(() =>
         gate.shared(async () => {
@@ -124,7 +120,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
 
   /** One message at a time, with nothing else being sent in this process; the mark in the stored job says which. */
   async function sendAlone(hand: Hand, start: number, deathsAtStart: number): Promise<void> {
-    const { job, envelope, fates, signal } = hand
+    const { job, fates, signal } = hand
     log.warn(
       { job: job.id, deaths: job.deaths },
       'this envelope ended several processes; its messages are sent one at a time',
@@ -136,9 +132,9 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
       const deaths = prepared.index === start ? deathsAtStart : 0
       await gate.exclusive(async () => {
         const mark = { index: fates.undeliveredBefore(prepared.index), deaths }
-        await persist(() => job.update(marked(envelope, fates.undelivered(), mark)), signal, log)
+        await persist(() => job.update(stored(hand, mark)), signal, log)
         await sendOne(hand, way.forwarder, [prepared])
-        await persist(() => job.update(marked(envelope, fates.undelivered())), signal, log)
+        await persist(() => job.update(stored(hand)), signal, log)
       })
     }
   }
@@ -199,20 +195,29 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     else if (silence !== undefined) breaker.unanswered(reasonOf(silence, context.scrub))
   }
 
+  /** What a successor is to find of an envelope in hand. */
+  function stored({ envelope, fates }: Hand, suspect?: Envelope['suspect']): Envelope {
+    return marked(envelope, fates.undelivered(), sumOfTallies(envelope.left ?? [], fates.delivered()), suspect)
+  }
+
   async function finish(hand: Hand, jobSignal: AbortSignal): Promise<Handled<Envelope>> {
     const { job, envelope, fates } = hand
     const round = envelope.round ?? 0
     const failures = fates.failures()
     if (failures.length > 0) await give(failures, job, round, jobSignal)
     const entries = fates.rest()
-    if (entries.length === 0) return { kind: 'done' }
+    const givenUp = tallyOf(
+      failures.map(({ entry }) => entry),
+      'given-up',
+    )
+    const left = [envelope.left ?? [], fates.delivered(), givenUp].reduce(sumOfTallies)
+    if (entries.length === 0) return { kind: 'done', tally: left }
     const labels = { worker: worker.name, outcome: 'retried' }
     if (hand.retried > 0) metrics.count('sluice_deliveries_total', labels, hand.retried)
 
-    const { v, set } = envelope
     // The very same data tells the queue that there is nothing to write.
     const unchanged = job.data.suspect === undefined && fates.untouched().length === envelope.entries.length
-    const data = unchanged ? job.data : marked(envelope, entries)
+    const data = unchanged ? job.data : marked(envelope, entries, left)
     // The shortest wait of its messages is the envelope's: those that must wait longer are passed over when it comes up. And never
     // past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
     const expiry = fates.nextExpiry()
@@ -224,7 +229,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     if (hand.retried === 0) return { kind: 'again', data, afterMs: waitAtLeast(0) }
     const afterMs = waitAtLeast(backoffMs(worker.delivery.backoff, round, context.random))
     log.debug({ job: job.id, messages: entries.length, round, afterMs }, 'put back to try again')
-    return { kind: 'again', data: { v, set, entries, round: round + 1 }, afterMs }
+    return { kind: 'again', data: { ...marked(envelope, entries, left), round: round + 1 }, afterMs }
   }
 
   async function give(

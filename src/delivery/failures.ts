@@ -5,8 +5,9 @@ import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Consumer, Handled, Job, Queues } from '../core/queue.ts'
 import type { RuleSet } from '../core/rule.ts'
+import { type Fate, sumOfTallies, type Tally, tallyOf } from '../core/tally.ts'
 import { messageOf } from './entry-message.ts'
-import { deadLetterId } from './ids.ts'
+import { deadLetterJob } from './dead-letters.ts'
 import { complaintAbout, isFailureBatch } from './readable.ts'
 
 export interface FailureTakerOptions {
@@ -89,20 +90,27 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
 
   async function handle(owner: string, job: Job<FailureBatch>): Promise<Handled<FailureBatch>> {
     if (!isFailureBatch(job.data)) return leave(owner, job)
+    const { failures, left = [] } = job.data
     const dead: Failure[] = []
+    const handedOn: Failure[] = []
     let taken = 0
     try {
-      for (const failure of job.data.failures) {
-        if (!(await handOn(owner, failure))) dead.push(failure)
+      for (const failure of failures) {
+        const list = (await handOn(owner, failure)) ? handedOn : dead
+        list.push(failure)
         taken += 1
       }
       await bury(owner, dead)
-      return { kind: 'done' }
+      return {
+        kind: 'done',
+        tally: [left, counted(handedOn, 'error-action'), counted(dead, 'dead')].reduce(sumOfTallies),
+      }
     } catch (error) {
       // What error actions took is not handed to them twice; what was to be buried is buried then.
       log.warn({ worker: owner, error: textOf(error) }, 'failures wait: the queue takes nothing now')
-      const rest = [...dead, ...job.data.failures.slice(taken)]
-      return { kind: 'again', data: { v: envelopeVersion, failures: rest }, afterMs: awayMs }
+      const rest = [...dead, ...failures.slice(taken)]
+      const data = { v: envelopeVersion, failures: rest, left: sumOfTallies(left, counted(handedOn, 'error-action')) }
+      return { kind: 'again', data, afterMs: awayMs }
     }
   }
 
@@ -135,7 +143,7 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
   async function bury(owner: string, failures: readonly Failure[]): Promise<void> {
     if (failures.length === 0) return
     const letters = failures.map((failure): Failure => ({ ...failure, worker: owner }))
-    const jobs = letters.map((data) => ({ id: deadLetterId(data), data }))
+    const jobs = letters.map((letter) => deadLetterJob(letter))
     await queues.add({ owner, part: 'dead' }, jobs)
     for (const { kind } of letters) metrics.count('sluice_dead_letters_total', { owner, kind })
   }
@@ -149,4 +157,11 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
     }
     return { kind: 'again', data: job.data, afterMs: unreadableMs }
   }
+}
+
+function counted(failures: readonly Failure[], what: Fate): Tally {
+  return tallyOf(
+    failures.map(({ entry }) => entry),
+    what,
+  )
 }

@@ -1,5 +1,6 @@
 import { type Entry, envelopeVersion, type Failure } from '../core/envelope.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { type Tally, tallyOf } from '../core/tally.ts'
 import type { DeliveryPolicy } from '../core/worker.ts'
 import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired, wishLeft, withoutWish } from './decide.ts'
 import type { Scrub } from './text.ts'
@@ -20,6 +21,8 @@ export interface Fates {
   /** What is to be tried again: undelivered and not given up. */
   rest(): readonly Entry[]
   failures(): readonly Failure[]
+  /** Those that are delivered, counted by rule. */
+  delivered(): Tally
   /** Milliseconds until the first of the rest may be sent by what the far side asked for; 0 where it asked for nothing. */
   dueIn(): number
   /** When the first of the rest will be too old; infinity where there is none. */
@@ -64,6 +67,11 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
         if (decision?.kind !== 'failed') return []
         return [failureOf(worker, decision, givenUpAt.get(index) ?? now())]
       }),
+    delivered: () =>
+      tallyOf(
+        entries.filter((_, index) => decisions[index]?.kind === 'delivered'),
+        'delivered',
+      ),
     dueIn: () => Math.min(...rest().map((entry) => wishLeft(entry, now()))),
     nextExpiry: () => Math.min(...rest().map((entry) => expiryOf(entry, policy))),
   }

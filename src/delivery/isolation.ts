@@ -1,5 +1,6 @@
 import type { Entry, Envelope, Failure } from '../core/envelope.ts'
 import type { Job } from '../core/queue.ts'
+import { sumOfTallies, type Tally, tallyOf } from '../core/tally.ts'
 import { crash } from './decide.ts'
 import { failureOf } from './fates.ts'
 
@@ -33,16 +34,32 @@ export function resume(envelope: Envelope, worker: string, now: number): Resumpt
   const { suspect } = envelope
   const entry = suspect === undefined ? undefined : envelope.entries[suspect.index]
   if (suspect === undefined || entry === undefined)
-    return { envelope: marked(envelope, envelope.entries), start: 0, deaths: 0 }
+    return { envelope: marked(envelope, envelope.entries, envelope.left), start: 0, deaths: 0 }
   const deaths = suspect.deaths + 1
-  if (deaths < crashesToGiveUp) return { envelope: marked(envelope, envelope.entries), start: suspect.index, deaths }
+  if (deaths < crashesToGiveUp) {
+    const unmarked = marked(envelope, envelope.entries, envelope.left)
+    return { envelope: unmarked, start: suspect.index, deaths }
+  }
   const rest = envelope.entries.toSpliced(suspect.index, 1)
+  const left = sumOfTallies(envelope.left ?? [], tallyOf([entry], 'given-up'))
   const killer = failureOf(worker, crash(entry, deaths, now), now)
-  return { envelope: marked(envelope, rest), start: suspect.index, deaths: 0, killer }
+  return { envelope: marked(envelope, rest, left), start: suspect.index, deaths: 0, killer }
 }
 
-/** The envelope with these entries, and a mark on the one that is about to be sent alone. */
-export function marked(envelope: Envelope, entries: readonly Entry[], suspect?: Envelope['suspect']): Envelope {
+/** The envelope with these entries and what became of the others, and a mark on the one that is about to be sent alone. */
+export function marked(
+  envelope: Envelope,
+  entries: readonly Entry[],
+  left: Tally = [],
+  suspect?: Envelope['suspect'],
+): Envelope {
   const { v, set, round } = envelope
-  return { v, set, entries, ...(round !== undefined && { round }), ...(suspect !== undefined && { suspect }) }
+  return {
+    v,
+    set,
+    entries,
+    ...(round !== undefined && { round }),
+    ...(suspect !== undefined && { suspect }),
+    ...(left.length > 0 && { left }),
+  }
 }

@@ -2,6 +2,7 @@ import { messageOf } from '../core/errors.ts'
 import { type Failure, type FailureBatch, envelopeVersion } from '../core/envelope.ts'
 import type { Log } from '../core/log.ts'
 import type { Queues } from '../core/queue.ts'
+import { tallyOf } from '../core/tally.ts'
 import { backoffMs } from '../core/backoff.ts'
 import { deadLetterId, idOf } from './ids.ts'
 import { pause } from './pause.ts'
@@ -34,5 +35,9 @@ export async function handOver(
 ): Promise<void> {
   const id = idOf('f', [origin.job, origin.round, ...failures.map(deadLetterId)])
   const data: FailureBatch = { v: envelopeVersion, failures }
-  await queues.add({ owner: worker, part: 'failures' }, [{ id, data }])
+  const tally = tallyOf(
+    failures.map(({ entry }) => entry),
+    'given-up',
+  )
+  await queues.add({ owner: worker, part: 'failures' }, [{ id, data, entering: { tally } }])
 }

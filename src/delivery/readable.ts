@@ -1,15 +1,18 @@
 import { type Envelope, type Entry, envelopeVersion, type Failure, type FailureBatch } from '../core/envelope.ts'
+import { readTally } from '../core/tally.ts'
 
 /**
  * What a queue holds was written by another process, perhaps another version, perhaps (a queue is shared ground) by
  * somebody else. These say whether it can be read at all; what can't is left where it is, not thrown away.
  */
 export function isEnvelope(data: unknown): data is Envelope {
-  return isReadable(data) && Array.isArray(data['entries']) && data['entries'].every(isEntry)
+  return isReadable(data) && Array.isArray(data['entries']) && data['entries'].every(isEntry) && isLeft(data['left'])
 }
 
 export function isFailureBatch(data: unknown): data is FailureBatch {
-  return isReadable(data) && Array.isArray(data['failures']) && data['failures'].every(isFailure)
+  return (
+    isReadable(data) && Array.isArray(data['failures']) && data['failures'].every(isFailure) && isLeft(data['left'])
+  )
 }
 
 export function isFailure(data: unknown): data is Failure {
@@ -35,6 +38,10 @@ function isEntry(data: unknown): data is Entry {
   const errors = data['errors'] === undefined || Array.isArray(data['errors'])
   const own = data['publisherId'] === undefined || isText(data['publisherId'])
   return texts && numbers && errors && own && isWire(data['in']) && isWire(data['out'])
+}
+
+function isLeft(data: unknown): boolean {
+  return data === undefined || readTally(data) !== undefined
 }
 
 function isWire(data: unknown): boolean {

@@ -1,6 +1,7 @@
 import { type Entry, type Envelope, envelopeVersion, type Failure } from '../core/envelope.ts'
 import type { Message } from '../core/message.ts'
 import type { QueueName, Queues } from '../core/queue.ts'
+import { type Fate, tallyOf } from '../core/tally.ts'
 import { type DeadLetterFilter, type DeadLetterReader, deadOf, fits, type FoundLetter } from './dead-letters.ts'
 import { messageOf } from './entry-message.ts'
 import { idOf } from './ids.ts'
@@ -62,8 +63,11 @@ export const maxHandled = 10_000
 const stepSize = 256
 const stepBytes = 1_048_576
 
-/** Does something with letters of one queue; gives the ids of those that may leave it now. */
-type Step = (queue: QueueName, letters: readonly FoundLetter[]) => Promise<readonly string[]>
+/** Does something with letters of one queue; gives the ids of those that may leave it now, and what the ledger says of them. */
+interface Step {
+  readonly became: Fate
+  run(queue: QueueName, letters: readonly FoundLetter[]): Promise<readonly string[]>
+}
 
 interface Walked {
   readonly handled: number
@@ -89,11 +93,11 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
 
   return {
     async replay(selection, stretch) {
-      const { handled, done, missing, next } = await walk(selection, stretch, replayStep)
+      const { handled, done, missing, next } = await walk(selection, stretch, { became: 'replayed', run: replayStep })
       return { replayed: done, kept: handled - done, missing, ...goOn(next) }
     },
     async purge(selection, stretch) {
-      const all: Step = async (_queue, letters) => letters.map(({ id }) => id)
+      const all: Step = { became: 'purged', run: async (_queue, letters) => letters.map(({ id }) => id) }
       const { done, missing, next } = await walk(selection, stretch, all)
       return { purged: done, missing, ...goOn(next) }
     },
@@ -158,8 +162,8 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
 
   /** The ids of those that have left. */
   async function take(queue: QueueName, letters: readonly FoundLetter[], step: Step): Promise<ReadonlySet<string>> {
-    const gone = await step(queue, letters)
-    if (gone.length > 0) await queues.remove(queue, gone)
+    const gone = await step.run(queue, letters)
+    if (gone.length > 0) await queues.remove(queue, gone, step.became)
     return new Set(gone)
   }
 
@@ -178,7 +182,8 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
         'r',
         some.map((letter) => letter.id),
       )
-      await queues.add({ owner: worker, part: 'work' }, [{ id, data }])
+      const entering = { tally: tallyOf(entries, 'replayed') }
+      await queues.add({ owner: worker, part: 'work' }, [{ id, data, entering }])
     }
     return letters.map(({ id }) => id)
   }

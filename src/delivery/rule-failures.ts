@@ -4,6 +4,7 @@ import type { Log } from '../core/log.ts'
 import type { Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Queues } from '../core/queue.ts'
+import { deadLetterJob } from './dead-letters.ts'
 import { entryOfMessage } from './entry-message.ts'
 import { newDeadLetterId } from './ids.ts'
 import { reasonOf } from './text.ts'
@@ -87,7 +88,7 @@ export function createRuleFailureKeeper({
     try {
       await queues.add(
         { owner, part: 'dead' },
-        some.map(({ job }) => ({ id: job.id, data: job.data })),
+        some.map(({ job }) => deadLetterJob(job.data, job.id)),
       )
     } catch (error) {
       for (const one of some) one.reject(error)
@@ -110,6 +111,7 @@ export function createRuleFailureKeeper({
     const dropped = await queues.remove(
       queue,
       oldest.map(({ id }) => id),
+      'dropped:oldest',
     )
     metrics.count('sluice_dead_letters_dropped_total', { owner }, dropped)
     log.warn({ owner, dropped, max }, 'the oldest dead letters of this rule were dropped: it keeps no more than this')

@@ -1,12 +1,15 @@
 import type { BackendFactory, ConnectionOptions, Job as BullJob, Queue, RedisQueueBackend } from 'bullmq'
 import { SluiceError } from '../core/errors.ts'
-import type { Durability, PagedJob, QueueCounts, Store, StoredJob } from '../core/queue.ts'
+import type { Entering, LedgerStore } from '../core/ledger.ts'
+import type { Durability, PagedJob, QueueCounts, QueueName, Store, StoredJob } from '../core/queue.ts'
 import type { BullName } from './names.ts'
 
 /** A job on its way into a queue: BullMQ's id, and the data in the form the backend keeps it. */
 export interface NewJob {
   readonly id: string
   readonly data: unknown
+  /** What it brings in, for the ledger. */
+  readonly entering: Entering | undefined
 }
 
 /** What makes BullMQ's link to its store. BullMQ's own types name the one for Redis unless one is generic all the way through. */
@@ -29,6 +32,7 @@ export interface Backend {
   readonly durability: Durability
   readonly describe: string
   readonly store: Store
+  readonly ledger: LedgerStore
   readonly workerSettings: WorkerSettings
   /** A BullMQ queue that is ready for use now. */
   queue(name: BullName): Promise<Queue>
@@ -37,8 +41,8 @@ export interface Backend {
   /** Data in the form the store keeps whole, whatever characters are in it. */
   encode(data: unknown): unknown
   decode(stored: unknown): unknown
-  /** Resolves when all are durable. */
-  addAll(queue: Queue, jobs: readonly NewJob[]): Promise<void>
+  /** Resolves when all are durable, each with its entry in the ledger. */
+  addAll(queue: Queue, name: QueueName, jobs: readonly NewJob[]): Promise<void>
   counts(queue: Queue): Promise<QueueCounts>
   /** Waiting jobs, oldest first. */
   waiting(queue: Queue, start: number, count: number): Promise<readonly StoredJob<unknown>[]>

@@ -18,15 +18,20 @@ export function createQueues(backend: Backend, log: Log): Queues {
       return backend.describe
     },
     store: backend.store,
+    ledger: backend.ledger,
 
     async add(name, jobs) {
       if (jobs.length === 0) return
       // A worker adds to its own failures only, and its Redis user can't reach the register.
       if (name.part !== 'failures') await backend.attempt(() => backend.register(name.owner))
       const bullName = bullNameOf(name)
-      const bullJobs = jobs.map(({ id, data }) => ({ id: encodeId(id), data: backend.encode(data) }))
+      const bullJobs = jobs.map(({ id, data, entering }) => ({
+        id: encodeId(id),
+        data: backend.encode(data),
+        entering,
+      }))
       const queue = await backend.queue(bullName)
-      await proof.of(() => backend.attempt(() => backend.addAll(queue, bullJobs)))
+      await proof.of(() => backend.attempt(() => backend.addAll(queue, name, bullJobs)))
     },
 
     consume<Data>(queue: QueueName, handler: Handler<Data>, { concurrency }: { readonly concurrency: number }) {
@@ -67,13 +72,18 @@ export function createQueues(backend: Backend, log: Log): Queues {
       return paged.map((job) => ({ ...read<Data>(job), cursor: job.cursor }))
     },
 
-    async remove(name, ids) {
+    async remove(name, ids, became) {
       const bullName = bullNameOf(name)
-      const each = [...new Set(ids)].map(encodeId)
+      const each = [...new Set(ids)]
       let removed = 0
       for (let start = 0; start < each.length; start += backend.removedAtOnce) {
         const some = each.slice(start, start + backend.removedAtOnce)
-        removed += await backend.attempt(() => backend.remove(bullName, some))
+        if (became !== undefined)
+          await backend.ledger.leave(
+            name,
+            some.map((id) => ({ id, leaving: { all: became } })),
+          )
+        removed += await backend.attempt(() => backend.remove(bullName, some.map(encodeId)))
       }
       return removed
     },

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job as BullJob } from 'bullmq'
+import { backoffMs } from '../core/backoff.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Consumer, Handled, Handler, Job, QueueName } from '../core/queue.ts'
+import type { Tally } from '../core/tally.ts'
 import { within, type Backend } from './backend.ts'
 import { SettlingWorker } from './bull-worker.ts'
 import { bullNameOf, decodeId } from './names.ts'
@@ -17,6 +19,9 @@ const defectMs = { first: 1_000, max: 300_000 }
 /** How often, and how often at most, a job is put off anew while the node behind the connection takes no writes. */
 const putOffPauseMs = 500
 const putOffRounds = 20
+
+/** Waits between tries to write what became of a job. */
+const accountMs = { first: 200, max: 2_000 }
 
 /** After its signal was aborted a handler may still say what it got done; a process that waits longer would be killed itself. */
 const graceMs = 1_000
@@ -76,7 +81,7 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
     inHand += 1
     const handled = await handle(bullJob)
     inHand -= 1
-    if (handled.kind === 'done') return
+    if (handled.kind === 'done') return handled.tally === undefined ? undefined : account(bullJob, handled.tally)
     await putOff(bullJob, lock, handled)
     throw new DelayedError() // Tells BullMQ that the job was moved already.
   }
@@ -100,6 +105,23 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
       )
       const afterMs = Math.min(defectMs.max, defectMs.first * 2 ** Math.max(0, bullJob.attemptsStarted - 1))
       return { kind: 'again', afterMs }
+    }
+  }
+
+  /**
+   * Writes what became of a job before it is finished, so that none is gone without a word: a death in between brings the job back,
+   * and whoever finishes it then writes anew. Throws when it can't be written before this consumer closes; the job then stays.
+   */
+  async function account(bullJob: BullJob, tally: Tally): Promise<void> {
+    const entry = { id: decodeId(bullJob.id ?? ''), leaving: { tally, at: bullJob.timestamp } }
+    for (let round = 0; ; round += 1) {
+      try {
+        return await backend.ledger.leave(queue, [entry])
+      } catch (error) {
+        backend.complain(error)
+        if (closing !== undefined) throw error
+        await sleep(backoffMs(accountMs, round), undefined, { signal: abort.signal })
+      }
     }
   }
 

@@ -2,12 +2,13 @@ import { mkdir } from 'node:fs/promises'
 import { createPostgresBackend, DelayedError, Job, Queue, runMigrations } from 'bullmq'
 import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { PagedJob, Queues, StoredJob } from '../core/queue.ts'
+import type { PagedJob, QueueName, Queues, StoredJob } from '../core/queue.ts'
 import { type Backend, closedError, type Factory, type NewJob, within } from './backend.ts'
 import { createQueues } from './bullmq-queues.ts'
 import { DatabaseAway, EmbeddedDatabase, type Query } from './embedded-database.ts'
 import { corrupt, prepareDatabaseFolder } from './embedded-folder.ts'
 import { EmbeddedPool } from './embedded-pool.ts'
+import { createEmbeddedLedger, jobNameOf, ledgerTables } from './embedded-ledger.ts'
 import { needRoom } from './embedded-room.ts'
 import { allOwners, pageBytes, pageOfWaiting, removeWaiting } from './embedded-statements.ts'
 import { createEmbeddedStore, storeTables, writeProof } from './embedded-store.ts'
@@ -81,6 +82,7 @@ async function prepareSession(query: Query): Promise<void> {
 
 async function prepareTables(database: EmbeddedDatabase): Promise<void> {
   await database.query(storeTables)
+  await database.query(ledgerTables)
   await database.query(unlogEvents)
   // Reads the whole table, whose pages have checksums: damage is found now and not in the middle of the night.
   await database.query('SELECT count(queue) FROM bullmq.job')
@@ -130,12 +132,13 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
     durability: 'fsync',
     describe: `embedded queue in ${folder}: an acknowledged message survives a power failure; one process holds it`,
     store: createEmbeddedStore(database, attempt),
+    ledger: createEmbeddedLedger(database, attempt, decode),
     workerSettings: { connection, factory, lockMs, stalledCheckMs },
     attempt,
     complain,
     // jsonb refuses U+0000 and lone surrogates and forgets the order of keys; JSON text in a string has none of these.
     encode: (data) => JSON.stringify(data),
-    decode: (stored) => (typeof stored === 'string' ? JSON.parse(stored) : stored),
+    decode,
 
     async queue({ name }) {
       const known = queues.get(name)
@@ -218,16 +221,21 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
   }
 }
 
+/** What `encode` made. */
+function decode(stored: unknown): unknown {
+  return typeof stored === 'string' ? JSON.parse(stored) : stored
+}
+
 /** One statement, so all or none. Not `addBulk`: it makes two temporary tables a call, which is ten times slower and bloats the catalog. */
-async function addAll(queue: Queue, jobs: readonly NewJob[]): Promise<void> {
+async function addAll(queue: Queue, _name: QueueName, jobs: readonly NewJob[]): Promise<void> {
   const [first, ...more] = jobs
   if (first === undefined) return
-  if (more.length === 0) return void (await queue.add('job', first.data, jobOptions(first.id)))
-  const entries = jobs.map(({ id, data }) => ({
+  if (more.length === 0) return void (await queue.add(jobNameOf(first.entering), first.data, jobOptions(first.id)))
+  const entries = jobs.map(({ id, data, entering }) => ({
     queueName: queue.name,
     prefix: '',
     jobId: id,
-    jobData: new Job(queue, 'job', data, jobOptions(id), id).asJSON(),
+    jobData: new Job(queue, jobNameOf(entering), data, jobOptions(id), id).asJSON(),
     parentKeyOpts: {},
   }))
   // It answers with errors instead of throwing them; BullMQ's own FlowProducer overlooks that.

@@ -1,7 +1,9 @@
 import { QueueAwayError } from '../core/errors.ts'
+import { newId } from '../core/id.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import { type Metrics, uncounted } from '../core/metrics.ts'
 import type { Queues } from '../core/queue.ts'
+import { Numbers } from './entering.ts'
 import { commonOf, entryOf, type SizedEntry } from './envelope-codec.ts'
 import { Lane, type LaneLimits } from './lane.ts'
 
@@ -52,6 +54,8 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
   } = options
   const limits: LaneLimits = { ...defaults, ...withoutUndefined(options) }
   const lanes = new Map<string, Lane>()
+  const series = newId()
+  const numbers = new Numbers()
   const idle: (() => void)[] = []
   let bytesWaiting = 0
   let entriesWaiting = 0
@@ -72,7 +76,7 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
 
   function laneOf(worker: string): Lane {
     let lane = lanes.get(worker)
-    if (lane === undefined) lanes.set(worker, (lane = new Lane(worker, queues, limits, events)))
+    if (lane === undefined) lanes.set(worker, (lane = new Lane({ queues, worker, series }, limits, events)))
     return lane
   }
 
@@ -108,7 +112,10 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
       if (error.inDoubt) inDoubt += 1
       reject(error)
     })
-    for (const [index, entry] of entries.entries()) laneOf(deliveries[index]?.worker ?? '').push(entry, set, ticket)
+    for (const [index, entry] of entries.entries()) {
+      const worker = deliveries[index]?.worker ?? ''
+      laneOf(worker).push(entry, numbers.take(worker, entry.entry.rule), set, ticket)
+    }
     return promise
   }
 

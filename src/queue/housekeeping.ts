@@ -9,7 +9,17 @@ const maxPostponed = 3
 const worthIt = 200
 
 /** Nobody reads BullMQ's events; jobs and meta leave a dead row at each step. VACUUM stands alone in a statement. */
-const chores = ['TRUNCATE bullmq.event', 'VACUUM bullmq.job', 'VACUUM bullmq.meta', 'VACUUM sluice.lease']
+const chores = [
+  'TRUNCATE bullmq.event',
+  ...[
+    'bullmq.job',
+    'bullmq.meta',
+    'sluice.lease',
+    'sluice.ledger_entry',
+    'sluice.ledger_leaving',
+    'sluice.ledger_total',
+  ].map((table) => `VACUUM ${table}`),
+]
 
 /** Does what autovacuum would do; PGlite has none (feasibility-queue, change 13). Gives what stops it. */
 export function startHousekeeping(database: EmbeddedDatabase, log: Log): () => void {

@@ -1,7 +1,9 @@
 import type { Entry } from '../core/envelope.ts'
 import { SluiceError, messageOf, QueueAwayError } from '../core/errors.ts'
 import { newId } from '../core/id.ts'
+import type { Entering } from '../core/ledger.ts'
 import type { Queues } from '../core/queue.ts'
+import { enteringOf, type Numbered } from './entering.ts'
 import { envelopeOf, type SizedEntry } from './envelope-codec.ts'
 
 export interface LaneLimits {
@@ -15,13 +17,21 @@ export interface LaneLimits {
   readonly addsInFlight: number
 }
 
+/** Where a lane's envelopes go. */
+export interface LaneTarget {
+  readonly queues: Pick<Queues, 'add'>
+  readonly worker: string
+  /** A name for the numbers of this process' messages. */
+  readonly series: string
+}
+
 /** A message on its way in: told when the last add that holds a part of it has ended. */
 export interface Ticket {
   /** An add with `count` of its entries ended; the error when it failed. */
   settle(count: number, error?: QueueAwayError): void
 }
 
-interface Waiting extends SizedEntry {
+interface Waiting extends SizedEntry, Numbered {
   readonly set: string
   readonly ticket: Ticket
 }
@@ -29,6 +39,7 @@ interface Waiting extends SizedEntry {
 interface Batch {
   readonly id: string
   readonly data: unknown
+  readonly entering: Entering
   readonly entries: readonly Waiting[]
 }
 
@@ -44,8 +55,7 @@ export interface LaneEvents {
  * has ended only when it is full.
  */
 export class Lane {
-  readonly #worker: string
-  readonly #queues: Pick<Queues, 'add'>
+  readonly #target: LaneTarget
   readonly #limits: LaneLimits
   readonly #events: LaneEvents
   #waiting: Waiting[] = []
@@ -54,15 +64,15 @@ export class Lane {
   /** Whether the loop is asked to come by at the end of this turn. */
   #called = false
 
-  constructor(worker: string, queues: Pick<Queues, 'add'>, limits: LaneLimits, events: LaneEvents) {
-    this.#worker = worker
-    this.#queues = queues
+  constructor(target: LaneTarget, limits: LaneLimits, events: LaneEvents) {
+    this.#target = target
     this.#limits = limits
     this.#events = events
   }
 
-  push({ entry, bytes }: SizedEntry, set: string, ticket: Ticket): void {
-    this.#waiting.push({ entry, bytes, set, ticket })
+  /** `number`: the running number of this message among those of its worker and rule. */
+  push({ entry, bytes }: SizedEntry, number: number, set: string, ticket: Ticket): void {
+    this.#waiting.push({ entry, bytes, number, set, ticket })
     this.#bytes += bytes
     if (this.#called) return
     this.#called = true
@@ -92,7 +102,7 @@ export class Lane {
     while (start < this.#waiting.length && batches.length < this.#limits.envelopesPerAdd) {
       const end = this.#endOfEnvelope(start)
       if (this.#inFlight > 0 && end === this.#waiting.length && batches.length > 0) break
-      batches.push(batchOf(this.#waiting.slice(start, end)))
+      batches.push(batchOf(this.#target.series, this.#waiting.slice(start, end)))
       start = end
     }
     this.#waiting = this.#waiting.slice(start)
@@ -118,7 +128,8 @@ export class Lane {
 
   async #add(batches: readonly Batch[]): Promise<void> {
     this.#inFlight += 1
-    const error = await this.#queues.add({ owner: this.#worker, part: 'work' }, batches).then(
+    const { queues, worker } = this.#target
+    const error = await queues.add({ owner: worker, part: 'work' }, batches).then(
       () => undefined,
       (thrown: unknown) => asAway(thrown),
     )
@@ -135,14 +146,15 @@ export class Lane {
       for (const waiting of batch.entries) bytes += waiting.bytes
     }
     this.#events.released(bytes, entries)
-    if (error === undefined) this.#events.added(this.#worker, batches.length, entries)
+    if (error === undefined) this.#events.added(this.#target.worker, batches.length, entries)
     for (const batch of batches) for (const { ticket } of batch.entries) ticket.settle(1, error)
   }
 }
 
-function batchOf(entries: readonly Waiting[]): Batch {
+function batchOf(series: string, entries: readonly Waiting[]): Batch {
   const plain: Entry[] = entries.map(({ entry }) => entry)
-  return { id: newId(), data: envelopeOf(entries[0]?.set ?? '', plain), entries }
+  const data = envelopeOf(entries[0]?.set ?? '', plain)
+  return { id: newId(), data, entering: enteringOf(series, entries), entries }
 }
 
 function asAway(thrown: unknown): QueueAwayError {

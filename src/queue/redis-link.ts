@@ -94,8 +94,9 @@ export class RedisLink {
       const late = () => new QueueAwayError('Redis did not answer in time', true)
       return await within(this.#times.timeoutMs + 200, operation(), late)
     } catch (error) {
+      const said = error instanceof QueueAwayError ? (error.cause ?? error) : error
+      if (takesNoWrites(said)) this.#leave(said)
       if (error instanceof SluiceError) throw error
-      if (takesNoWrites(error)) this.#leave(error)
       throw new QueueAwayError(`Redis: ${messageOf(error)}`, !wasNotSent(error), { cause: error })
     }
   }

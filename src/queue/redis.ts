@@ -10,10 +10,14 @@ import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
 import { isReplyError, takesNoWrites } from './redis-error.ts'
 import { RedisLink } from './redis-link.ts'
+import { addWithEntries, createRedisLedger } from './redis-ledger.ts'
 import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
 import { RedisOwners } from './redis-owners.ts'
 import { createRedisStore } from './redis-store.ts'
 import { pageOfWaiting, removedAtOnce, removeWaiting } from './redis-waiting.ts'
+
+const mayNotKeepLedger =
+  'this Redis user may not write the ledger, so messages go uncounted: give it the keys and commands of deploy/redis/users.acl'
 
 export interface RedisQueuesOptions {
   /** As parseRedisUrl reads it, with user name and password where Redis wants them. */
@@ -92,6 +96,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       return `Redis at ${address.label}: ${link.standing(`an acknowledged message ${promises[durability]}`)}`
     },
     store: createRedisStore(link, replicated),
+    ledger: createRedisLedger(link),
     workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
     attempt: (operation) => link.attempt(operation),
     encode: (data) => data,
@@ -109,9 +114,11 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       return opening
     },
 
-    async addAll(queue, jobs) {
+    async addAll(queue, name, jobs) {
       try {
-        await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
+        if (jobs.some(({ entering }) => entering !== undefined)) {
+          if (await addWithEntries(queue, name, jobs)) warn({ owner: name.owner }, mayNotKeepLedger)
+        } else await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
       } catch (error) {
         // A pipeline isn't atomic: of one job we know that it isn't in, of several we don't.
         if (jobs.length === 1 && isReplyError(error))

@@ -13,6 +13,7 @@ function plane(part: Partial<ControlPlane> = {}): ControlPlane {
     ready: async () => ({ ready: true }),
     status: async () => ({ queue: 'here' }),
     orphans: async () => [],
+    ledger: async () => ({ closed: true }),
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', page: 'up 1\n' }),
     reload: async () => ({ problems: [] }),
     trace: async (id, waitMs) => [{ id, waitMs }],

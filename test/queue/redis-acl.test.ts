@@ -6,10 +6,14 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Redis } from 'ioredis'
 import { SluiceError } from '../../src/core/errors.ts'
+import { envelopeVersion, type Envelope, type FailureBatch } from '../../src/core/envelope.ts'
 import { silent } from '../../src/core/log.ts'
 import type { Handled, Queues } from '../../src/core/queue.ts'
+import { tallyOf } from '../../src/core/tally.ts'
+import { createLedger } from '../../src/delivery/ledger.ts'
 import { openRedisQueues } from '../../src/queue/redis.ts'
 import { temporaryFolder, until } from '../support/cleanup.ts'
+import { envelopeOf, recordingLog } from '../support/delivery.ts'
 import { startRedis } from '../support/redis.ts'
 
 const work = { owner: 'alerts', part: 'work' } as const
@@ -79,7 +83,7 @@ async function startGuarded(t: TestContext) {
     await consumer.close(2_000)
     await worker.close()
   }
-  return { admin, as, raw, write, restart, add, take, port: server.port }
+  return { admin, as, raw, urlOf, write, restart, add, take, port: server.port }
 }
 
 /** What a server says to each of these lines, of whoever connects. */
@@ -205,6 +209,61 @@ test('ingest and a worker do all they must do under the ACL of deploy/, and Redi
   assert.deepEqual(denials, [])
 })
 
+test('the ledger is kept and closes under the ACL of deploy/, and a worker writes in no ledger but its own', async (t) => {
+  const { admin, as } = await startGuarded(t)
+  const ingest = await as('ingest')
+  const worker = await as('alerts')
+  const ledger = createLedger({ queues: ingest, workers: () => ['alerts'], log: silent })
+  await ledger.report()
+  const entering = { tally: [['r', 'accepted', 1]] } as const
+  await ingest.add(
+    work,
+    ['a1', 'b1', 'c1'].map((id) => ({ id, data: envelopeOf([id]), entering })),
+  )
+  const consumer = worker.consume<Envelope>(
+    work,
+    async ({ id, data }): Promise<Handled<Envelope>> => {
+      if (id === 'c1') return { kind: 'again', data, afterMs: 60_000 }
+      const what = id === 'a1' ? 'delivered' : 'given-up'
+      if (what === 'given-up')
+        await worker.add(failures, [
+          { id: 'f1', data: failureBatchOf(data), entering: { tally: tallyOf(data.entries, what) } },
+        ])
+      return { kind: 'done', tally: tallyOf(data.entries, what) }
+    },
+    { concurrency: 1 },
+  )
+  await until('two are finished', async () => (await ingest.counts(work)).delayed === 1)
+  await consumer.close(2_000)
+  const { closed, rows, problems } = await ledger.report()
+  assert.deepEqual(problems, [])
+  assert.equal(closed, true)
+  assert.deepEqual([rows[0]?.accepted, rows[0]?.delivered, rows[0]?.pending], [3, 1, 2])
+  assert.deepEqual(await admin.call('ACL', 'LOG', '20'), [])
+  const archive = await as('archive')
+  await assert.rejects(archive.ledger.leave(work, [{ id: 'c1', leaving: { all: 'purged' } }]), /NOPERM|permission/i)
+})
+
+test('a user without rights on the ledger adds uncounted and says so: messages matter more than the books', async (t) => {
+  const { admin, as, urlOf } = await startGuarded(t)
+  await admin.call(
+    'ACL',
+    'SETUSER',
+    'ingest',
+    'resetkeys',
+    '~{sluice}:*',
+    '~{sluice:*}:*.failures:*',
+    '~{sluice:*}:*.dead:*',
+  )
+  const log = recordingLog()
+  const queues = await openRedisQueues({ url: urlOf('ingest'), role: 'ingest', log })
+  t.after(() => queues.close())
+  const entering = { tally: [['r', 'accepted', 1]] } as const
+  await queues.add(work, [{ id: 'a1', data: envelopeOf(['m']), entering }])
+  assert.equal((await (await as('alerts')).counts(work)).waiting, 1)
+  assert.ok(log.lines.some(({ message }) => message.includes('may not write the ledger')))
+})
+
 test('a worker reaches nothing but its own work and failures', async (t) => {
   const { admin, as, raw } = await startGuarded(t)
   const ingest = await as('ingest')
@@ -275,3 +334,11 @@ test('fsync needs a user that may read the configuration, and says so', async (t
     message: /\+config\|get/,
   })
 })
+
+function failureBatchOf({ entries }: Envelope): FailureBatch {
+  const v = envelopeVersion
+  return {
+    v,
+    failures: entries.map((entry) => ({ v, worker: 'alerts', kind: 'rejected', reason: 'no', at: 1, entry })),
+  }
+}

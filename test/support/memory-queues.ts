@@ -12,6 +12,7 @@ import type {
   StoredJob,
   Table,
 } from '../../src/core/queue.ts'
+import { createMemoryLedger, type MemoryBooks } from './memory-ledger.ts'
 
 /** The queues as one process sees them. */
 export interface MemoryProcess extends Queues {
@@ -51,6 +52,7 @@ interface Memory {
   /** Jobs so far. */
   added: number
   readonly queues: Map<string, Map<string, Held>>
+  readonly books: Map<string, MemoryBooks>
   readonly store: Map<string, string>
   readonly leases: Map<string, { readonly holder: string; readonly until: number }>
   readonly tables: Map<string, MemoryTable>
@@ -68,6 +70,7 @@ export function createMemoryQueues(): MemoryQueues {
     added: 0,
     away: false,
     queues: new Map(),
+    books: new Map(),
     store: new Map(),
     leases: new Map(),
     tables: new Map(),
@@ -108,8 +111,11 @@ function createProcess(memory: Memory): MemoryProcess {
     if (memory.away || life.signal.aborted) throw new SluiceError('QUEUE_AWAY')
   }
 
+  const ledger = createMemoryLedger(memory.books, (queue) => jobsOf(memory, queue), reach)
+
   return {
     kind: 'embedded',
+    ledger,
     durability: 'process',
     describe: 'a double in memory',
     store: storeOf(memory, reach),
@@ -123,7 +129,7 @@ function createProcess(memory: Memory): MemoryProcess {
     },
     async add(queue, jobs) {
       await reach()
-      for (const { id, data } of jobs) {
+      for (const { id, data, entering } of jobs) {
         if (/^\d+$|:/.test(id)) throw new Error(`not a job id: ${id}`)
         if (jobsOf(memory, queue).has(id)) continue
         const job: Held = {
@@ -137,6 +143,7 @@ function createProcess(memory: Memory): MemoryProcess {
           holder: undefined,
         }
         jobsOf(memory, queue).set(id, job)
+        if (entering !== undefined) ledger.added(queue, id, entering)
       }
     },
     async counts(queue) {
@@ -163,8 +170,13 @@ function createProcess(memory: Memory): MemoryProcess {
       const job = jobsOf(memory, queue).get(id)
       return job === undefined ? undefined : stored<Data>(job)
     },
-    async remove(queue, ids) {
+    async remove(queue, ids, became) {
       await reach()
+      if (became !== undefined)
+        await ledger.leave(
+          queue,
+          ids.map((id) => ({ id, leaving: { all: became } })),
+        )
       const there = ids.filter((id) => promoted(memory, queue).get(id)?.state === 'waiting')
       for (const id of there) jobsOf(memory, queue).delete(id)
       return there.length
@@ -237,6 +249,8 @@ function createProcess(memory: Memory): MemoryProcess {
       }))
       if (!holds()) return
       const jobs = jobsOf(memory, queue)
+      if (handled.kind === 'done' && handled.tally !== undefined)
+        await ledger.leave(queue, [{ id, leaving: { tally: handled.tally, at } }])
       jobs.delete(id)
       if (handled.kind === 'done') return
       const dueAt = Date.now() + handled.afterMs
