@@ -62,7 +62,7 @@ async function plant(scope: Scope): Promise<Plant> {
   }
 }
 
-describe('ingests that stand by for one another', () => {
+describe('ingests that stand by for one another', { concurrency: true }, () => {
   it('one is killed, and Mosquitto restarts before another has its place: nothing that it acknowledged is lost', async (t) => {
     const { start, publish, restartMosquitto, allOf } = await plant(t)
     const first = await start(/^subscribed/m)

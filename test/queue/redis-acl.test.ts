@@ -46,6 +46,8 @@ async function startGuarded(t: TestContext) {
   }
   const urlOf = (name: string) => `redis://${name}:${encodeURIComponent(`of ${name}`)}@127.0.0.1:${server.port}`
   const admin = new Redis({ port: server.port, username: 'admin', password: 'x' })
+  // A restart is no news to it.
+  admin.on('error', () => {})
   t.after(() => admin.disconnect())
   const as = async (name: string, acceptLoss = false): Promise<Queues> => {
     const role = name === 'ingest' ? 'ingest' : 'worker'
