@@ -1,6 +1,5 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { connect as connectPlainly } from 'node:net'
 import { join } from 'node:path'
@@ -30,7 +29,6 @@ interface Service {
   readonly build?: unknown
   readonly image?: string
   readonly pull_policy?: string
-  readonly labels?: Readonly<Record<string, string>>
   readonly logging?: { readonly options?: Readonly<Record<string, string>> }
   readonly cap_drop?: readonly string[]
   readonly security_opt?: readonly string[]
@@ -91,20 +89,6 @@ describe('docker-compose.yml', () => {
       ['setup'],
     )
     for (const [name, { pull_policy }] of own) equal(pull_policy, 'never', name)
-  })
-
-  test('a server is made anew by "up" when a file has changed that it reads at its start', async () => {
-    const readAtStart: Readonly<Record<string, readonly string[]>> = {
-      mosquitto: ['mosquitto/mosquitto.conf', 'mosquitto/acl'],
-      redis: ['redis/redis.conf', 'redis/users.acl'],
-      ...Object.fromEntries(ours.map(([name]) => [name, ['sluice/sluice.yaml']])),
-    }
-    for (const [name, files] of Object.entries(readAtStart)) {
-      const hash = createHash('sha256')
-      for (const file of files) hash.update(await readFile(join(root, 'deploy', file)))
-      const label = hash.digest('hex').slice(0, 12)
-      equal(services[name]?.labels?.['sluice.files'], label, `docker-compose.yml: sluice.files of ${name} is ${label}`)
-    }
   })
 
   test('publishes the three ports that speak TLS to devices, and no other', () => {
