@@ -1,15 +1,17 @@
 import type { BridgeSettings as Written } from '../config/sluice-schema.ts'
-import type { Accept, Principal } from '../core/access.ts'
-import { newId } from '../core/id.ts'
+import type { Accept, Accepted, Principal, Publish } from '../core/access.ts'
 import type { Log } from '../core/log.ts'
+import type { Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
+import { ownerOf } from '../core/owner.ts'
 import type { Store } from '../core/queue.ts'
-import { type BridgeSettings, createBridge } from '../ingest/mqtt-bridge.ts'
-import { type FromMessage, fromMessage } from './from-message.ts'
+import { type DeadLetterJob, deadLetterOfRefusal } from '../delivery/ingest-letters.ts'
+import { type BridgeSettings, createBridge, type RefusedMessage } from '../ingest/mqtt-bridge.ts'
+import { fromMessage } from './from-message.ts'
 
 /** The principal that a bridge is, in policies, metrics and logs. */
 export function bridgePrincipal(bridge: string): string {
-  return `bridge:${bridge}`
+  return ownerOf('bridge', bridge)
 }
 
 /** Bytes of a packet beside its payload: topic, properties, headers. What is larger is refused without being kept. */
@@ -20,6 +22,8 @@ export interface BridgesOptions {
   /** Bytes of a payload that accept takes. */
   readonly payloadLimit: number
   readonly accept: Accept
+  /** Keeps a dead letter; resolves when it is durable, rejects with QUEUE_AWAY. */
+  readonly keep: (letter: DeadLetterJob) => Promise<void>
   readonly store: Store
   readonly log: Log
   readonly metrics: Metrics
@@ -29,20 +33,20 @@ export interface BridgesOptions {
 
 export interface Bridges {
   states(): readonly { readonly name: string; readonly state: string }[]
+  /** How a message that a bridge refused is handed in again: by its owner; undefined where there is no such bridge. */
+  handIn(owner: string): ((publish: Publish, id: string) => Promise<Accepted>) | undefined
   close(deadlineMs: number): Promise<void>
 }
 
 /** Starts every bridge. A broker that is away doesn't keep anything from starting. */
-export function startBridges({ bridges, payloadLimit, accept, store, log, metrics, fail }: BridgesOptions): Bridges {
+export function startBridges(options: BridgesOptions): Bridges {
+  const { bridges, payloadLimit, accept, keep, store, log, metrics, fail } = options
   const running = bridges.map((written) => {
     const { thing, id, actsFor, trust, unknownThings, policies: _policies, ...rest } = written
-    const ofThing = typeof thing === 'string' ? fromMessage(thing) : undefined
-    const ofId = id === undefined ? undefined : fromMessage(id)
     const settings: BridgeSettings = {
       ...rest,
-      ...(typeof thing === 'object' && { thing }),
-      ...(ofThing?.kind === 'quick' && { thing: ofThing.from }),
-      ...(ofId?.kind === 'quick' && { id: ofId.from }),
+      ...(thing !== undefined && { thing: typeof thing === 'string' ? fromMessage(thing) : thing }),
+      ...(id !== undefined && { id: fromMessage(id) }),
     }
     const principal: Principal = {
       name: bridgePrincipal(written.name),
@@ -53,7 +57,8 @@ export function startBridges({ bridges, payloadLimit, accept, store, log, metric
     }
     const bridge = createBridge({
       settings,
-      accept: withEvaluated(accept, ofThing, ofId),
+      accept,
+      keepRefused: (refused) => keep(letterOf(written.name, refused)),
       principal,
       store,
       log,
@@ -73,29 +78,28 @@ export function startBridges({ bridges, payloadLimit, accept, store, log, metric
           : `not connected${lastError === undefined ? '' : `: ${lastError}`}`
         return { name: bridge.name, state }
       }),
+    handIn: (owner) => running.find(({ name }) => bridgePrincipal(name) === owner)?.again,
     close: async (deadlineMs) => void (await Promise.all(running.map((bridge) => bridge.stop({ deadlineMs })))),
   }
 }
 
-/** Templates that need JSONata are evaluated on the way to accept; the bridge itself knows those that only look at the topic. */
-function withEvaluated(accept: Accept, thing: FromMessage | undefined, id: FromMessage | undefined): Accept {
-  if (thing?.kind !== 'evaluated' && id?.kind !== 'evaluated') return accept
-  return async (speaker, publish) => {
-    const named: { thing?: string; id?: string } = {}
-    if (thing?.kind === 'evaluated') {
-      const name = await thing.from(publish)
-      if (name === undefined) return unnamed()
-      named.thing = name
-    }
-    if (id?.kind === 'evaluated') {
-      const own = await id.from(publish)
-      if (own !== undefined) named.id = own
-    }
-    return accept(speaker, { ...publish, ...named })
+/** What a bridge refused, as a dead letter of it: the message as the broker sent it, with the thing where that could be told. */
+function letterOf(
+  bridge: string,
+  { id, speaker, publish, reason, because, withoutPayload }: RefusedMessage,
+): DeadLetterJob {
+  const { topic, payload, qos, retain, properties, thing } = publish
+  const message: Message = {
+    id,
+    at: Date.now(),
+    topic,
+    payload,
+    qos,
+    retain,
+    principal: speaker.principal.name,
+    ...(properties !== undefined && { properties }),
+    ...(thing !== undefined && { thing }),
+    ...(speaker.clientId !== undefined && { clientId: speaker.clientId }),
   }
-}
-
-function unnamed() {
-  const message = 'the message does not say which thing it is from'
-  return { kind: 'refused', id: newId(), status: 400, reason: 'request', message } as const
+  return deadLetterOfRefusal(bridge, message, `${reason}: ${because}`, { payload: !withoutPayload })
 }

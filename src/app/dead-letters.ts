@@ -1,20 +1,25 @@
 import type { ControlPlane, DeadLetterQuery } from '../admin/control.ts'
-import type { FailureKind } from '../core/envelope.ts'
-import { SluiceError } from '../core/errors.ts'
+import type { Accepted, Publish } from '../core/access.ts'
+import type { Entry, FailureKind } from '../core/envelope.ts'
+import { QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Delivery, Message } from '../core/message.ts'
+import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { createDeadLetterReader, type DeadLetterFilter } from '../delivery/dead-letters.ts'
+import { messageOf } from '../delivery/entry-message.ts'
 import { createDeadLetterOperator, type DeadLetterSelection, type DeadLetterStretch } from '../delivery/replay.ts'
 
 export interface DeadLettersOptions {
   readonly queues: Queues
   readonly workers: () => readonly string[]
   readonly rules: () => RuleSet
+  /** How a message that a bridge refused is handed in again; undefined where there is no such bridge. */
+  readonly bridge: (owner: string) => ((publish: Publish, id: string) => Promise<Accepted>) | undefined
   readonly enqueue: (message: Message, deliveries: readonly Delivery[], set: string) => Promise<void>
 }
 
-const kinds: readonly FailureKind[] = ['rejected', 'exhausted', 'expired', 'crashed', 'evaluation']
+const kinds: readonly FailureKind[] = ['rejected', 'exhausted', 'expired', 'crashed', 'evaluation', 'refused']
 
 /** What the control channel offers for dead letters. */
 export function createDeadLetters({
@@ -22,18 +27,36 @@ export function createDeadLetters({
   workers,
   rules,
   enqueue,
+  bridge,
 }: DeadLettersOptions): ControlPlane['deadLetters'] {
   const reader = createDeadLetterReader(queues)
   const operator = createDeadLetterOperator({ queues, reader, workers, rerun })
 
+  function rerun(owner: string, entry: Entry) {
+    return kindOfOwner(owner) === 'bridge' ? handInAgain(owner, entry) : throughRule(messageOf(entry), entry.rule)
+  }
+
   /** A message on which a rule had failed, through that rule as it is now. The other rules have had it already. */
-  async function rerun(message: Message, rule: string) {
+  async function throughRule(message: Message, rule: string) {
     const set = rules()
-    if (!set.rules.some(({ name }) => name === rule)) return { kind: 'gone' } as const
+    if (!set.rules.some(({ name }) => name === rule)) return 'gone'
     const outcome = (await set.evaluate(message)).find((found) => found.rule === rule)
-    if (outcome?.kind === 'failed') return { kind: 'failed' } as const
+    if (outcome?.kind === 'failed') return 'failed'
     if (outcome?.kind === 'deliveries') await enqueue(message, outcome.deliveries, set.hash)
-    return { kind: 'routed' } as const
+    return 'routed'
+  }
+
+  /** A message that was never let in, as its bridge would hand it in now: whose it is, policies and rules are asked anew. */
+  async function handInAgain(owner: string, entry: Entry) {
+    const handIn = bridge(owner)
+    if (handIn === undefined) return 'gone'
+    // It was too large to be kept, and there is nothing to hand in.
+    if (entry.in === undefined) return 'failed'
+    const { topic, payload, qos, retain, properties } = messageOf(entry)
+    const publish = { topic, payload, qos, retain, ...(properties !== undefined && { properties }) }
+    const accepted = await handIn(publish, entry.id)
+    if (accepted.kind === 'later') throw new QueueAwayError(accepted.message, false)
+    return accepted.kind === 'accepted' ? 'routed' : 'failed'
   }
 
   return {

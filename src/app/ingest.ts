@@ -5,10 +5,12 @@ import type { Principal } from '../core/access.ts'
 import { type SluiceError, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
+import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
+import { deadLetterOfRuleFailure } from '../delivery/ingest-letters.ts'
 import { createLedger } from '../delivery/ledger.ts'
-import { createRuleFailureKeeper } from '../delivery/rule-failures.ts'
+import { createLetterKeeper } from '../delivery/letter-keeper.ts'
 import { type AcceptOptions, createAccept, createAcceptBatch, type Door } from '../ingest/accept.ts'
 import { createAnnouncer } from '../ingest/announcer.ts'
 import { RateLimiter } from '../ingest/limits.ts'
@@ -87,7 +89,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     metrics,
   })
   const ledger = createLedger({ queues, workers: ownWorkers, log })
-  const keeper = createRuleFailureKeeper({ queues, log, metrics })
+  const keeper = createLetterKeeper({ queues, log, metrics })
   const enqueue = enqueuer.enqueue.bind(enqueuer)
   let doors: Doors | undefined
   let bridges: Bridges | undefined
@@ -118,7 +120,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     access,
     rules,
     enqueue: (messages, set) => enqueuer.enqueueAll(messages, set),
-    keepFailed: (message, rule, reason) => keeper.keep(message, rule, reason),
+    keepFailed: (message, rule, reason) => keeper.keep(deadLetterOfRuleFailure(message, rule, reason)),
     limiter,
     limits,
     log,
@@ -157,6 +159,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     bridges: settings.bridges,
     payloadLimit: settings.limits.payload,
     accept: accept('bridge'),
+    keep: (letter) => keeper.keep(letter),
     store: queues.store,
     log,
     metrics,
@@ -198,7 +201,13 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
           options.tracer.find(id, waitMs, signal),
           ...workerSockets.traces(id, waitMs, signal),
         ]),
-      deadLetters: createDeadLetters({ queues, workers: ownWorkers, rules, enqueue }),
+      deadLetters: createDeadLetters({
+        queues,
+        workers: ownWorkers,
+        rules,
+        enqueue,
+        bridge: (owner) => bridges?.handIn(owner),
+      }),
       policy: {
         simulate: async (asked) => simulate({ ...snapshot.config, records }, readSimulation(asked)),
         effective: async (principal) => effectivePolicies({ ...snapshot.config, records }, principal),
@@ -259,6 +268,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
 function stateOf(name: string, { workers }: Config, states: WorkerStates): string {
   const { state, reason } = states.get(name) ?? {}
   if (state !== undefined) return reason === undefined ? state : `${state}: ${reason}`
-  if (name.startsWith('rule:')) return 'a rule'
+  const kind = kindOfOwner(name)
+  if (kind !== 'worker') return `a ${kind}`
   return workers.has(name) ? 'in another process' : 'no file owns it'
 }

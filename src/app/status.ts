@@ -1,3 +1,4 @@
+import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
 
 export interface WorkerStatus {
@@ -53,7 +54,7 @@ export interface Orphan {
 export async function orphansOf(queues: Queues, owned: ReadonlySet<string>): Promise<readonly Orphan[]> {
   const found: Orphan[] = []
   for (const owner of await queues.owners()) {
-    if (owned.has(owner) || owner.startsWith('rule:')) continue
+    if (owned.has(owner) || kindOfOwner(owner) !== 'worker') continue
     const [work, failures] = await Promise.all([
       queues.counts({ owner, part: 'work' }),
       queues.counts({ owner, part: 'failures' }),

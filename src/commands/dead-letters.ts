@@ -62,7 +62,10 @@ export function addDeadLetters(program: Command): void {
     })
 
   for (const [act, description] of [
-    ['replay', 'put dead letters back: to their worker, or through the current rules where a rule had failed'],
+    [
+      'replay',
+      'put dead letters back: to their worker, through the current rule where a rule had failed, or in as their bridge would',
+    ],
     ['purge', 'throw dead letters away for good'],
   ] as const) {
     filtered(letters.command(`${act} [id]`).description(description))
@@ -173,9 +176,12 @@ function printerOfTables() {
 
 function filtered(command: Command): Command {
   return command
-    .option('--worker <name>', 'only those of this worker; rule:NAME for those of a rule')
+    .option(
+      '--worker <name>',
+      'only those of this worker; rule:NAME for those of a rule, bridge:NAME for those of a bridge',
+    )
     .option('--rule <name>', 'only those of this rule')
-    .option('--kind <kind>', 'only rejected, exhausted, expired, crashed or evaluation')
+    .option('--kind <kind>', 'only rejected, exhausted, expired, crashed, evaluation or refused')
 }
 
 function queryOf({ worker, rule, kind }: Filter): Record<string, string> {

@@ -187,6 +187,8 @@ export type Accepted =
       readonly status: 400 | 403 | 404 | 413 | 507
       readonly reason: RefusalReason
       readonly message: string
+      /** In more words, for our log and for operators, and never for the client. Absent: there is no more to say. */
+      readonly because?: string
     }
   | {
       readonly kind: 'later'
@@ -206,5 +208,8 @@ export type AcceptedBatch =
 /** As `Accept` for the messages of one request, in their order: limits and room are asked for once for all of them. */
 export type AcceptBatch = (speaker: Speaker, publishes: readonly Publish[]) => Promise<AcceptedBatch>
 
-/** The one way in behind all doors; ingest/accept.ts makes it. Resolves when the message is durable or will not be taken; never throws. */
-export type Accept = (speaker: Speaker, publish: Publish) => Promise<Accepted>
+/**
+ * The one way in behind all doors; ingest/accept.ts makes it. Resolves when the message is durable or will not be taken; never throws.
+ * `id`: Sluice's own, where the message has one from before, because it was refused then and is handed in again.
+ */
+export type Accept = (speaker: Speaker, publish: Publish, id?: string) => Promise<Accepted>

@@ -29,6 +29,7 @@ export interface Entry {
   readonly at: number
   /** When it was replayed last; its age is counted from here then. Absent: never. */
   readonly since?: number
+  /** Empty where the message was let in to none. */
   readonly rule: string
   readonly action: number
   readonly error?: true
@@ -67,11 +68,12 @@ export type FailureKind =
   | 'expired' // it is too old
   | 'crashed' // it kills the process that sends it
   | 'evaluation' // the rule itself failed on it
+  | 'refused' // a bridge had acknowledged it, and it was not let in
 
 /** What a worker puts on its own `failures` queue, and what a dead letter holds. */
 export interface Failure {
   readonly v: number
-  /** The worker that gave up; absent where the rule itself failed. */
+  /** The worker that gave up; absent where the rule itself failed, and where none was reached. */
   readonly worker?: string
   readonly kind: FailureKind
   readonly reason: string

@@ -17,6 +17,14 @@ export function isPublisherId(text: string): boolean {
   return /^[\x21-\x7e]{1,128}$/.test(text)
 }
 
+/**
+ * The id that a publisher's text stands for where there is nobody to tell that it is none: as it is, or hashed. The same text is
+ * the same id.
+ */
+export function publisherIdOf(text: string): string {
+  return isPublisherId(text) ? text : `#${crypto.hash('sha256', text)}`
+}
+
 /** Beyond this, who speaks stands there as a hash: names of things are as long as a topic may be. */
 const longestScope = 256
 

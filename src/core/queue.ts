@@ -114,7 +114,7 @@ export interface PagedJob<Data> extends StoredJob<Data> {
 }
 
 /**
- * `owner` is a worker's name, or `rule:<name>` for the dead letters of a rule that failed. `work`: envelopes waiting for
+ * `owner` is a worker's name, or what has dead letters only (core/owner.ts). `work`: envelopes waiting for
  * the worker (FIFO); `failures`: what it gave up, for ingest to take; `dead`: dead letters, taken by nobody.
  */
 export interface QueueName {

@@ -8,7 +8,7 @@ import { isFailure } from './readable.ts'
 
 /** Which dead letters; what is left out is not looked at. */
 export interface DeadLetterFilter {
-  /** A worker, or `rule:<name>`. */
+  /** A worker, `rule:<name>` or `bridge:<name>`. */
   readonly owner?: string
   readonly rule?: string
   readonly kind?: FailureKind

@@ -4,6 +4,7 @@ import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Consumer, Handled, Job, Queues } from '../core/queue.ts'
+import { kindOfOwner } from '../core/owner.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { type Fate, sumOfTallies, type Tally, tallyOf } from '../core/tally.ts'
 import { messageOf } from './entry-message.ts'
@@ -80,8 +81,8 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
 
   function take(owners: readonly string[]): void {
     for (const owner of owners) {
-      // The letters of a rule come from ingest itself; there is nobody to give up on them.
-      if (closed || consumers.has(owner) || owner.startsWith('rule:')) continue
+      // The letters of rules and bridges come from ingest itself; there is nobody to give up on them.
+      if (closed || consumers.has(owner) || kindOfOwner(owner) !== 'worker') continue
       const queue = { owner, part: 'failures' } as const
       const handler = (job: Job<FailureBatch>) => handle(owner, job)
       consumers.set(owner, queues.consume<FailureBatch>(queue, handler, { concurrency: 1 }))

@@ -1,3 +1,4 @@
+import { kindOfOwner } from '../core/owner.ts'
 import type { Tallying } from '../core/tally.ts'
 import type { LedgerProblem, Station } from './station.ts'
 
@@ -80,7 +81,7 @@ function rowOf(rule: string, { owner, work, failures, dead, arrivals }: OwnerSta
   )
   const missing = missingBetween(rule, { owner, work, failures, dead, arrivals })
   const all = (what: string) => [work, failures, dead].reduce((sum, { went }) => sum + went.of(rule, what), 0)
-  const first = owner.includes(':') ? dead : work
+  const first = kindOfOwner(owner) !== 'worker' ? dead : work
   const row: LedgerRow = {
     rule,
     worker: owner,
@@ -109,7 +110,7 @@ function rowOf(rule: string, { owner, work, failures, dead, arrivals }: OwnerSta
  * process that dies in between does it again, perhaps with others.
  */
 function missingBetween(rule: string, { owner, work, failures, dead, arrivals }: OwnerStations) {
-  if (owner.includes(':')) return { givenUp: 0, dead: 0, replayed: 0, repeated: 0 }
+  if (kindOfOwner(owner) !== 'worker') return { givenUp: 0, dead: 0, replayed: 0, repeated: 0 }
   const givenUp = failures.came.of(rule, 'given-up') - work.went.of(rule, 'given-up')
   const buried = dead.came.of(rule, 'dead') - failures.went.of(rule, 'dead')
   const again = Math.max(0, givenUp)

@@ -1,20 +1,22 @@
 import { type Entry, type Envelope, envelopeVersion, type Failure } from '../core/envelope.ts'
-import type { Message } from '../core/message.ts'
+import { kindOfOwner } from '../core/owner.ts'
 import type { QueueName, Queues } from '../core/queue.ts'
 import { type Fate, tallyOf } from '../core/tally.ts'
 import { type DeadLetterFilter, type DeadLetterReader, deadOf, fits, type FoundLetter } from './dead-letters.ts'
-import { messageOf } from './entry-message.ts'
 import { idOf } from './ids.ts'
 
 /** Some by id, or all that a filter takes. */
 export type DeadLetterSelection = { readonly ids: readonly string[] } | DeadLetterFilter
 
-/** What the current rules made of a message that is replayed. `failed`: the rule failed on it again; `gone`: there is no such rule. */
-export type Rerun = (message: Message, rule: string) => Promise<{ readonly kind: 'routed' | 'failed' | 'gone' }>
+/**
+ * What became of a message that goes the way again on which it had failed. `failed`: the rule failed, or the bridge refused it, again;
+ * `gone`: there is no such rule or bridge.
+ */
+export type Rerun = (owner: string, entry: Entry) => Promise<'routed' | 'failed' | 'gone'>
 
 export interface ReplayCounts {
   readonly replayed: number
-  /** Rules that failed on their message again, or are gone; workers that no file owns. Their letters stay. */
+  /** What failed or was refused again; rules and bridges that are gone; workers that no file owns. Their letters stay. */
   readonly kept: number
   /** Ids that are not there. */
   readonly missing: number
@@ -49,7 +51,10 @@ export interface DeadLetterOperatorOptions {
   readonly reader: DeadLetterReader
   /** Workers that a file owns: a letter of another would go to a queue that nobody empties. */
   readonly workers: () => readonly string[]
-  /** Runs a message through one rule as it is now; resolves when what came of it is durable. Rejects with QUEUE_AWAY. */
+  /**
+   * Runs a message through its rule, or hands it in as its bridge would, as both are now; resolves when what came of it is durable.
+   * Rejects with QUEUE_AWAY.
+   */
   readonly rerun: Rerun
   readonly now?: () => number
   /** After which a call ends at the next step, in milliseconds, so that whoever asks hears how far it is. 3 s. */
@@ -168,7 +173,8 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
   }
 
   async function replayStep(queue: QueueName, letters: readonly FoundLetter[]): Promise<readonly string[]> {
-    return queue.owner.startsWith('rule:') ? replayThroughRules(letters) : replayToWorker(queue.owner, letters)
+    const { owner } = queue
+    return kindOfOwner(owner) === 'worker' ? replayToWorker(owner, letters) : runAgain(owner, letters)
   }
 
   async function replayToWorker(worker: string, letters: readonly FoundLetter[]): Promise<readonly string[]> {
@@ -188,13 +194,22 @@ export function createDeadLetterOperator(options: DeadLetterOperatorOptions): De
     return letters.map(({ id }) => id)
   }
 
-  async function replayThroughRules(letters: readonly FoundLetter[]): Promise<readonly string[]> {
-    const gone: string[] = []
-    for (const { id, data } of letters) {
-      const { kind } = await rerun(messageOf(data.entry), data.entry.rule)
-      if (kind === 'routed') gone.push(id)
-    }
-    return gone
+  /** What went through leaves, though another found the queue away: that is told when everything has its answer. */
+  async function runAgain(owner: string, letters: readonly FoundLetter[]): Promise<readonly string[]> {
+    const settled = await Promise.allSettled(letters.map(({ data }) => rerun(owner, data.entry)))
+    const gone = letters.filter((_letter, index) => {
+      const result = settled[index]
+      return result?.status === 'fulfilled' && result.value === 'routed'
+    })
+    const failed = settled.find((result) => result.status === 'rejected')
+    if (failed === undefined) return gone.map(({ id }) => id)
+    if (gone.length > 0)
+      await queues.remove(
+        deadOf(owner),
+        gone.map(({ id }) => id),
+        'replayed',
+      )
+    throw failed.reason
   }
 }
 

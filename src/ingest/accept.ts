@@ -52,8 +52,8 @@ interface Arrival {
  */
 export function createAccept(door: Door, options: AcceptOptions): Accept {
   const { judge, brake, take, defer } = createWay(door, options)
-  return async function accept(speaker, publish) {
-    const arrival = { id: newId(), speaker, publish }
+  return async function accept(speaker, publish, id = newId()) {
+    const arrival = { id, speaker, publish }
     const refused = judge(arrival)
     if (refused !== undefined) return refused
     const pace = brake(speaker, [arrival])
@@ -174,7 +174,7 @@ function createWay(door: Door, options: AcceptOptions) {
       reason,
     }
     refusals.warn(`${reason} ${speaker.principal.name}`, { ...facts, because: because ?? message }, 'refused')
-    return { kind: 'refused', id, status, reason, message }
+    return { kind: 'refused', id, status, reason, message, ...(because !== undefined && { because }) }
   }
 
   function refuseAll(arrivals: readonly Arrival[], refusal: Refusal): NotAccepted {

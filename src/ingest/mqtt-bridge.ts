@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Accepted, Publish, Speaker } from '../core/access.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import { backoffMs } from '../core/backoff.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { createDialer } from '../mqtt/dial.ts'
 import { clientIdOf } from './bridge/client-id.ts'
+import { createHandIn } from './bridge/hand-in.ts'
 import { Intake } from './bridge/intake.ts'
 import { createOwnership, type Ownership } from './bridge/ownership.ts'
 import { leaveSession, type Leaving } from './bridge/leave.ts'
@@ -12,6 +14,7 @@ import { type Slot, takeSlot } from './bridge/slots.ts'
 import { Subscriptions } from './bridge/subscriptions.ts'
 import { TakeoverWatch } from './bridge/takeover.ts'
 
+export type { RefusedMessage } from './bridge/hand-in.ts'
 export type { BridgeLimits, BridgeOptions, BridgeSettings, FromPublish } from './bridge/settings.ts'
 
 /** How a bridge is, for health and status. */
@@ -42,6 +45,8 @@ export interface Bridge {
   state(): BridgeState
   /** Resolves after `stop`; rejects with SluiceError TAKEN_OVER when another client has taken the session over. */
   readonly ended: Promise<void>
+  /** Hands in a message that was refused before and kept under this id; where it is refused again, nothing more is kept. */
+  again(publish: Publish, id: string): Promise<Accepted>
   /** Takes no more messages, finishes those in hand and acknowledges them. Never rejects. */
   stop(options?: StopOptions): Promise<void>
 }
@@ -76,6 +81,10 @@ export function createBridge(options: BridgeOptions): Bridge {
   const ending = Promise.withResolvers<void>()
   ending.promise.catch(() => {})
 
+  const { accept, keepRefused } = options
+  const handIn = createHandIn({ settings, accept, keepRefused, log, metrics })
+  const speakerOf = (id: string): Speaker => ({ principal: options.principal, protocol: 'mqtt', clientId: id })
+
   let running: Promise<void> | undefined
   let slot: Slot | undefined
   let clientId: string | undefined
@@ -89,8 +98,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   async function run(): Promise<void> {
     clientId = await ownClientId()
     subscriptions = new Subscriptions({ settings, clientId, store, log, metrics })
-    const speaker = { principal: options.principal, protocol: 'mqtt' as const, clientId }
-    intake = new Intake({ settings, limits, accept: options.accept, speaker, log, metrics })
+    intake = new Intake({ settings, limits, handIn, speaker: speakerOf(clientId), log, metrics })
     gauge = setInterval(() => gaugeInFlight(), gaugeMs)
     const ownership = createOwnership(store, clientId)
     while (!stopping.signal.aborted) {
@@ -258,6 +266,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       ...(clientId !== undefined && { clientId }),
       ...(lastError !== undefined && { lastError }),
     }),
+    again: (publish, id) => handIn.again(speakerOf(clientId ?? clientIdOf(bridge, 1)), publish, id),
     async stop({ deadlineMs = 20_000, leave } = {}) {
       if (!stopping.signal.aborted) {
         stopping.abort(new Error('the bridge is stopping'))

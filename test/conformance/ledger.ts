@@ -14,7 +14,8 @@ import { createFailureTaker } from '../../src/delivery/failures.ts'
 import { createLedger } from '../../src/delivery/ledger.ts'
 import type { LedgerReport } from '../../src/delivery/ledger-report.ts'
 import { createDeadLetterOperator } from '../../src/delivery/replay.ts'
-import { createRuleFailureKeeper } from '../../src/delivery/rule-failures.ts'
+import { deadLetterOfRuleFailure } from '../../src/delivery/ingest-letters.ts'
+import { createLetterKeeper } from '../../src/delivery/letter-keeper.ts'
 import { createWorkerRunner } from '../../src/delivery/worker-runner.ts'
 import { enteringOf } from '../../src/queue/entering.ts'
 import { createEnqueuer } from '../../src/queue/group-commit.ts'
@@ -105,7 +106,7 @@ export function testLedger(suite: LedgerSuite): void {
         queues,
         reader: createDeadLetterReader(queues),
         workers: () => [owner],
-        rerun: async () => ({ kind: 'gone' }),
+        rerun: async () => 'gone',
       })
       const [first, second] = await queues.peek(dead, 0, 3)
       await operator.replay({ ids: [first?.id ?? ''] })
@@ -156,8 +157,9 @@ export function testLedger(suite: LedgerSuite): void {
 
     test('dead letters of a rule that failed are counted where they are kept, and those that fall out by its bound', async () => {
       const name = fresh()
-      const keeper = createRuleFailureKeeper({ queues, max: 100, log: silent, metrics: uncounted })
-      for (let sent = 0; sent < 105; sent += 1) await keeper.keep(message('x', { id: `m${sent}` }), name, 'no')
+      const keeper = createLetterKeeper({ queues, max: 100, log: silent, metrics: uncounted })
+      for (let sent = 0; sent < 105; sent += 1)
+        await keeper.keep(deadLetterOfRuleFailure(message('x', { id: `m${sent}` }), name, 'no'))
       const { rows, problems } = await reportOn(`rule:${name}`)
       assert.deepEqual(problems, [])
       const [row] = rows

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { deduplicationKey, type Envelope, type Failure } from '../../src/core/envelope.ts'
-import { SluiceError } from '../../src/core/errors.ts'
-import type { Message } from '../../src/core/message.ts'
+import { deduplicationKey, type Entry, type Envelope, type Failure } from '../../src/core/envelope.ts'
+import { QueueAwayError, SluiceError } from '../../src/core/errors.ts'
 import { createDeadLetterReader } from '../../src/delivery/dead-letters.ts'
 import { createDeadLetterOperator, maxHandled, type Rerun } from '../../src/delivery/replay.ts'
 import { fillDead } from '../support/dead-letters.ts'
@@ -97,10 +96,10 @@ describe('replay', () => {
   })
 
   it('runs the letters of a rule through the rule as it is now, and keeps those on which it fails again', async () => {
-    const seen: [Message, string][] = []
-    const rerun: Rerun = async (message, rule) => {
-      seen.push([message, rule])
-      return { kind: message.id === 'bad' ? 'failed' : 'routed' }
+    const seen: [string, Entry][] = []
+    const rerun: Rerun = async (owner, entry) => {
+      seen.push([owner, entry])
+      return entry.id === 'bad' ? 'failed' : 'routed'
     }
     const { queues, operator } = operate({ rerun })
     await fillDead(queues, 'rule:hot', [
@@ -109,18 +108,29 @@ describe('replay', () => {
     ])
     assert.deepEqual(await operator.replay({ owner: 'rule:hot' }), { replayed: 1, kept: 1, missing: 0, more: false })
     assert.deepEqual(
-      seen.map(([message, rule]) => [message.id, rule]),
+      seen.map(([owner, { id, rule }]) => [owner, id, rule]),
       [
-        ['good', 'hot'],
-        ['bad', 'hot'],
+        ['rule:hot', 'good', 'hot'],
+        ['rule:hot', 'bad', 'hot'],
       ],
     )
-    assert.deepEqual(seen[0]?.[0].payload, Buffer.from([0xff, 0]))
     const left = queues.all<Failure>({ owner: 'rule:hot', part: 'dead' })
     assert.deepEqual(
       left.map(({ data }) => data.entry.id),
       ['bad'],
     )
+  })
+
+  it('hands in again what a bridge refused, and lets go of what went in before the queue went away', async () => {
+    const rerun: Rerun = async (owner, { id }) => {
+      if (id === 'late') throw new QueueAwayError('away', false)
+      return owner === 'bridge:plant' && id === 'good' ? 'routed' : 'failed'
+    }
+    const { queues, operator } = operate({ rerun })
+    await fillDead(queues, 'bridge:plant', [{ id: 'good' }, { id: 'bad' }, { id: 'late' }])
+    await assert.rejects(operator.replay({ owner: 'bridge:plant' }), /away/)
+    const left = () => queues.all<Failure>({ owner: 'bridge:plant', part: 'dead' }).map(({ data }) => data.entry.id)
+    assert.deepEqual(left(), ['bad', 'late'])
   })
 
   it('counts ids that are not there', async () => {
@@ -156,9 +166,9 @@ describe('replay', () => {
 describe('replay in stretches', () => {
   it('goes on behind those that stay, however many, and handles each once', async () => {
     const seen: string[] = []
-    const rerun: Rerun = async ({ id }) => {
+    const rerun: Rerun = async (_owner, { id }) => {
       seen.push(id)
-      return { kind: Number(id) % 2 === 0 ? 'failed' : 'routed' }
+      return Number(id) % 2 === 0 ? 'failed' : 'routed'
     }
     const { queues, operator } = operate({ rerun })
     const ids = Array.from({ length: 50 }, (_, index) => `${index}`)
@@ -210,7 +220,7 @@ function operate(parts: { readonly queues?: MemoryQueues; readonly rerun?: Rerun
     queues,
     reader: createDeadLetterReader(queues),
     workers: () => ['w'],
-    rerun: parts.rerun ?? (async () => ({ kind: 'gone' })),
+    rerun: parts.rerun ?? (async () => 'gone'),
     now: () => parts.now ?? 100_000,
   })
   return { queues, operator }

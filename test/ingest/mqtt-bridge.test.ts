@@ -143,6 +143,26 @@ describe('bridge, acknowledging', () => {
     assert.deepEqual(again.payloads(), ['100'])
   })
 
+  it('acknowledges a refused message only when it is kept', async (t) => {
+    const broker = await startScriptedBroker(t)
+    let away = true
+    const { door, kept } = await startBridge(t, broker.url, {}, { cannotKeep: () => away })
+    door.reply = ({ payload }) => (payload.toString() === '1' ? refused('policy') : undefined)
+    send(broker, 1, 2)
+    await until('an offer', () => door.taken.length >= 2)
+    assert.deepEqual(acknowledged(broker), [])
+    away = false
+    await until('2 acknowledgements', () => acknowledged(broker).length === 2)
+    assert.deepEqual(
+      acknowledged(broker).map(({ reason }) => reason),
+      [0x87, 0],
+    )
+    assert.deepEqual(
+      kept.map(({ publish, reason, because }) => [publish.payload.toString(), reason, because]),
+      [['1', 'policy', 'no']],
+    )
+  })
+
   it('refuses what is too large to be kept, says so, and takes the next', async (t) => {
     const broker = await startScriptedBroker(t)
     const { door, metrics, lines } = await startBridge(t, broker.url)

@@ -22,6 +22,7 @@ const bridge = createBridge({
     writeSync(accepted, `${payload.toString()}\n`)
     return { kind: 'accepted', id: payload.toString() }
   },
+  keepRefused: async () => {},
   principal: { name: 'bridge:plant', method: 'bridge' },
   store: queues.store,
   log,

@@ -1,5 +1,12 @@
 import type { Publish } from '../../src/core/access.ts'
-import { type Bridge, type BridgeLimits, type BridgeSettings, createBridge } from '../../src/ingest/mqtt-bridge.ts'
+import { QueueAwayError } from '../../src/core/errors.ts'
+import {
+  type Bridge,
+  type BridgeLimits,
+  type BridgeSettings,
+  createBridge,
+  type RefusedMessage,
+} from '../../src/ingest/mqtt-bridge.ts'
 import type { Store } from '../../src/core/queue.ts'
 import { type Scope, until } from './cleanup.ts'
 import { countedMetrics, type CountedMetrics, fakeAccept, type FakeAccept, linesLog } from './doors.ts'
@@ -8,6 +15,8 @@ import { createMemoryQueues } from './memory-queues.ts'
 export interface BridgeUnderTest {
   readonly bridge: Bridge
   readonly door: FakeAccept
+  /** What was refused and kept. */
+  readonly kept: readonly RefusedMessage[]
   readonly metrics: CountedMetrics
   readonly lines: readonly string[]
   /** What has been handed to accept, oldest first. */
@@ -43,14 +52,24 @@ export function makeBridge(
   scope: Scope,
   url: string,
   settings: Partial<BridgeSettings> = {},
-  more: { readonly store?: Store; readonly limits?: Partial<BridgeLimits>; readonly door?: FakeAccept } = {},
+  more: {
+    readonly store?: Store
+    readonly limits?: Partial<BridgeLimits>
+    readonly door?: FakeAccept
+    readonly cannotKeep?: () => boolean
+  } = {},
 ): BridgeUnderTest {
   const door = more.door ?? fakeAccept()
+  const kept: RefusedMessage[] = []
   const metrics = countedMetrics()
   const log = linesLog()
   const bridge = createBridge({
     settings: bridgeSettings(url, settings),
     accept: door.accept,
+    async keepRefused(refused) {
+      if (more.cannotKeep?.() === true) throw new QueueAwayError('away', false)
+      kept.push(refused)
+    },
     principal: { name: 'bridge:plant', method: 'bridge', actsFor: ['*'] },
     store: more.store ?? createMemoryQueues().store,
     log,
@@ -62,6 +81,7 @@ export function makeBridge(
   return {
     bridge,
     door,
+    kept,
     metrics,
     lines: log.lines,
     taken,

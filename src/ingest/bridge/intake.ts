@@ -1,14 +1,14 @@
-import type { Accept, Publish, RefusalReason, Speaker } from '../../core/access.ts'
+import type { Publish, Speaker } from '../../core/access.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { ReceivedPublish } from '../../mqtt/publish.ts'
 import { createPacedLog } from '../../core/paced-log.ts'
+import type { HandIn } from './hand-in.ts'
 import { Hold, type Offered } from './hold.ts'
 import { InFlight, type Place } from './in-flight.ts'
 import { pubackReason } from './reason.ts'
 import type { BridgeLimits, BridgeSettings } from './settings.ts'
-import { translate } from './translate.ts'
 
 /** What the intake needs of a connection. */
 export interface Flow {
@@ -23,7 +23,7 @@ export interface Flow {
 export interface IntakeOptions {
   readonly settings: BridgeSettings
   readonly limits: BridgeLimits
-  readonly accept: Accept
+  readonly handIn: HandIn
   readonly speaker: Speaker
   readonly log: Log
   readonly metrics: Metrics
@@ -32,6 +32,8 @@ export interface IntakeOptions {
 interface Entry {
   readonly number: number
   readonly publish: Publish
+  /** Bytes of the packet, where they were too many to be kept. */
+  readonly oversize?: number
   /** Absent for QoS 0. */
   readonly place?: Place
   readonly lane: Lane
@@ -51,7 +53,7 @@ const brokenAfterMs = 1_000
 const settled: Offered = { kind: 'settled' }
 
 /**
- * Takes what the broker sends and hands it to accept, many messages at a time; acknowledges in the order of arrival; stops reading
+ * Takes what the broker sends and hands it in, many messages at a time; acknowledges in the order of arrival; stops reading
  * while too much is in hand or the queue is away. A QoS 1 message leaves its hands accepted, refused, or unacknowledged
  * at a broker that will send it again.
  */
@@ -146,10 +148,11 @@ export class Intake {
       this.#drop('retained')
       return this.#settle(lane, place, 0)
     }
-    const translated = translate(received, this.#options.settings)
-    if ('refused' in translated) return this.#refuse(lane, place, received, translated.refused, translated.because)
-    const entry = { number: (this.#count += 1), publish: translated.publish, lane, ...(place && { place }) }
-    this.#bytes += received.payload.length
+    const { topic, payload, qos, retain, properties, oversize } = received
+    const publish = { topic, payload, qos, retain, ...(properties !== undefined && { properties }) }
+    const number = (this.#count += 1)
+    const entry = { number, publish, lane, ...(place && { place }), ...(oversize !== undefined && { oversize }) }
+    this.#bytes += payload.length
     void this.#first(entry)
     this.#steer()
   }
@@ -162,14 +165,14 @@ export class Intake {
   }
 
   async #offer(entry: Entry): Promise<Offered> {
-    const { accept, speaker } = this.#options
+    const { handIn, speaker } = this.#options
     if (this.#comesAgain(entry)) {
       this.#letGo(entry)
       return settled
     }
     this.#offers += 1
     try {
-      const accepted = await accept(speaker, entry.publish)
+      const accepted = await handIn.take(speaker, entry.publish, entry.oversize)
       if (accepted.kind === 'later') return { kind: 'later', afterMs: accepted.afterMs }
       this.#conclude(entry, accepted.kind === 'accepted' ? 0 : pubackReason(accepted.reason))
       return settled
@@ -189,18 +192,6 @@ export class Intake {
    */
   #comesAgain({ place, lane }: Entry): boolean {
     return place !== undefined && this.#lane !== undefined && lane !== this.#lane && lane.session === this.#session
-  }
-
-  #refuse(
-    lane: Lane,
-    place: Place | undefined,
-    { topic }: ReceivedPublish,
-    reason: RefusalReason,
-    because: string,
-  ): void {
-    this.#options.metrics.count('sluice_messages_refused_total', { door: 'bridge', reason })
-    this.#log.warn(`refused ${reason}`, { topic: topic.slice(0, 256), reason, because }, 'refused')
-    this.#settle(lane, place, pubackReason(reason))
   }
 
   #drop(reason: 'qos0' | 'retained' | 'stopped'): void {

@@ -3,9 +3,13 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Store } from '../../core/queue.ts'
 import type { TlsSettings } from '../../mqtt/socket.ts'
+import type { HandInOptions } from './hand-in.ts'
 
-/** Makes text of a message, before it is accepted: who it is from, or the publisher's own id. Undefined: the message doesn't say. */
-export type FromPublish = (publish: Publish) => string | undefined
+/**
+ * Makes text of a message, before it is accepted: who it is from, or the publisher's own id. Undefined: the message doesn't say. A
+ * promise where JSONata is needed. May throw, or reject.
+ */
+export type FromPublish = (publish: Publish) => string | undefined | Promise<string | undefined>
 
 /** A bridge as sluice.yaml says it (config's BridgeSettings fit), templates compiled, references resolved. Durations in milliseconds. */
 export interface BridgeSettings {
@@ -45,6 +49,8 @@ export interface BridgeSettings {
 export interface BridgeOptions {
   readonly settings: BridgeSettings
   readonly accept: Accept
+  /** Keeps what was refused; resolves when it is durable, rejects with QUEUE_AWAY. */
+  readonly keepRefused: HandInOptions['keepRefused']
   /** Who the bridge is; method `bridge`. */
   readonly principal: Principal
   readonly store: Store
