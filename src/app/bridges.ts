@@ -78,7 +78,10 @@ export function startBridges(options: BridgesOptions): Bridges {
           : `not connected${lastError === undefined ? '' : `: ${lastError}`}`
         return { name: bridge.name, state }
       }),
-    handIn: (owner) => running.find(({ name }) => bridgePrincipal(name) === owner)?.again,
+    handIn(owner) {
+      const found = running.find(({ name }) => bridgePrincipal(name) === owner)
+      return found === undefined ? undefined : (publish, id) => found.again(publish, id)
+    },
     close: async (deadlineMs) => void (await Promise.all(running.map((bridge) => bridge.stop({ deadlineMs })))),
   }
 }

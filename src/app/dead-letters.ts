@@ -42,7 +42,8 @@ export function createDeadLetters({
     if (!set.rules.some(({ name }) => name === rule)) return 'gone'
     const outcome = (await set.evaluate(message)).find((found) => found.rule === rule)
     if (outcome?.kind === 'failed') return 'failed'
-    if (outcome?.kind === 'deliveries') await enqueue(message, outcome.deliveries, set.hash)
+    // Its age is counted anew: for its workers it is a new message, and it may have been a letter for days.
+    if (outcome?.kind === 'deliveries') await enqueue({ ...message, at: Date.now() }, outcome.deliveries, set.hash)
     return 'routed'
   }
 

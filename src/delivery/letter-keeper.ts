@@ -82,8 +82,9 @@ export function createLetterKeeper(options: LetterKeeperOptions): LetterKeeper {
       for (const one of some) one.reject(error)
       return
     }
-    for (const { job, resolve } of some) {
-      resolve()
+    for (const one of some) {
+      const { job } = one
+      one.resolve()
       metrics.count('sluice_dead_letters_total', { owner, kind: job.data.kind })
     }
     await bound(owner, some).catch((error: unknown) => log.debug({ owner, error: textOf(error) }, 'not bounded now'))
