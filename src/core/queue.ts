@@ -59,7 +59,7 @@ export interface Queues {
   /**
    * Adds jobs; resolves when all are durable. Adding an id that is there already changes nothing, so repeating a call
    * that failed is safe. On failure throws SluiceError QUEUE_AWAY; some jobs may then be in (repeat it, or count them in doubt).
-   * Fails within a second or two when the queue is away, never keeps the jobs for later.
+   * Fails within a second or two when the queue is away (five where it answers and does not write), never keeps the jobs for later.
    */
   add(queue: QueueName, jobs: readonly NewJob[]): Promise<void>
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a queue holds is known to its reader only

@@ -15,6 +15,8 @@ const firstWordMs = 2_000
 export interface LinkTimes {
   /** After this long without an answer a command has failed. */
   readonly timeoutMs: number
+  /** After this long more a write that was answered is not written to Redis' file. */
+  readonly writeMs: number
   /** How often the settings of a Redis that is there are looked at. */
   readonly lookMs: number
 }
@@ -92,7 +94,7 @@ export class RedisLink {
     try {
       // ioredis times its commands itself; this bounds what BullMQ does around them.
       const late = () => new QueueAwayError('Redis did not answer in time', true)
-      return await within(this.#times.timeoutMs + 200, operation(), late)
+      return await within(this.#times.timeoutMs + this.#times.writeMs + 200, operation(), late)
     } catch (error) {
       const said = error instanceof QueueAwayError ? (error.cause ?? error) : error
       if (takesNoWrites(said)) this.#leave(said)

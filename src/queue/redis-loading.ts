@@ -23,6 +23,7 @@ const writes = (key: string): readonly (readonly string[])[] => [
   ['LPUSH', key, 'a'],
   ['RPUSH', key, 'a'],
   ['LREM', key, '0', 'a'],
+  ['LSET', key, '0', 'a'],
   ['LTRIM', key, '0', '1'],
   ['LINSERT', key, 'BEFORE', 'a', 'b'],
   ['RPOPLPUSH', key, key],

@@ -36,10 +36,10 @@ for index, key in ipairs(keys) do found[index] = { key, redis.call('HGET', KEYS[
 return found`
 
 /**
- * The store under `{sluice}:…`, which no key pattern of a worker's Redis user reaches. `written` is awaited after a table was
- * written to, for a Redis whose replicas must have it.
+ * The store under `{sluice}:…`, which no key pattern of a worker's Redis user reaches. `durably` runs a write and waits until it is
+ * as durable as an add.
  */
-export function createRedisStore(link: RedisLink, written: () => Promise<void> = async () => {}): Store {
+export function createRedisStore(link: RedisLink, durably: <T>(write: () => Promise<T>) => Promise<T>): Store {
   const { redis } = link
   const valueKey = (key: string) => `{sluice}:store:${encodeName(key)}`
   const leaseKey = (key: string) => `{sluice}:lease:${encodeName(key)}`
@@ -49,10 +49,10 @@ export function createRedisStore(link: RedisLink, written: () => Promise<void> =
       return text === null ? undefined : (JSON.parse(text) as Value)
     },
     async set(key, value) {
-      await link.attempt(() => redis.set(valueKey(key), JSON.stringify(value)))
+      await link.attempt(() => durably(() => redis.set(valueKey(key), JSON.stringify(value))))
     },
     async delete(key) {
-      await link.attempt(() => redis.del(valueKey(key)))
+      await link.attempt(() => durably(() => redis.del(valueKey(key))))
     },
     async lease(key, holder, ms) {
       return (await link.attempt(() => redis.eval(leaseScript, 1, leaseKey(key), holder, ms))) === 1
@@ -72,11 +72,9 @@ export function createRedisStore(link: RedisLink, written: () => Promise<void> =
       async put(key, value, ifVersion) {
         const text = value === undefined ? '' : JSON.stringify(value)
         const given = [encodeName(key), text, ifVersion === undefined ? '' : String(ifVersion)]
-        const put = await link.attempt(async () => {
-          const answer = await redis.eval(putScript, 3, version, records, changes, ...given)
-          if (answer !== null) await written()
-          return answer
-        })
+        const put = await link.attempt(() =>
+          durably(() => redis.eval(putScript, 3, version, records, changes, ...given)),
+        )
         return put === null ? undefined : Number(put)
       },
       async since<Value>(version: number, limit = 1000) {

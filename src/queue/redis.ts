@@ -1,14 +1,15 @@
 import { createRedisBackend, Queue, WaitingError } from 'bullmq'
 import { messageOf, QueueAwayError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { Durability, Queues, StoredJob } from '../core/queue.ts'
-import type { Backend } from './backend.ts'
+import type { Durability, QueueName, Queues, StoredJob } from '../core/queue.ts'
+import type { Backend, NewJob } from './backend.ts'
 import { createQueues } from './bullmq-queues.ts'
 import { isLockLost } from './bull-worker.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
 import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
 import { isReplyError, takesNoWrites } from './redis-error.ts'
+import { RedisFile } from './redis-file.ts'
 import { RedisLink } from './redis-link.ts'
 import { addWithEntries, createRedisLedger } from './redis-ledger.ts'
 import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
@@ -34,6 +35,8 @@ export interface RedisQueuesOptions {
   readonly log: Log
   /** After this long without an answer an add has failed. 2 s: a publisher waits for it, and an fsync of a busy disk takes up to one. */
   readonly timeoutMs?: number
+  /** How long Redis may then take to write it to its file. 3 s: it puts that off for two while an fsync is under way. */
+  readonly writeMs?: number
   /** How often Redis' settings are looked at. 2 s: what is acknowledged after somebody made it unsafe may be lost, and a look costs Redis a fifth of a millisecond. */
   readonly lookMs?: number
   /** A job whose holder gives no sign of life for this long is free. With the check below: taken up within 10 s of a death. */
@@ -47,7 +50,8 @@ const proofKey = '{sluice}:proof'
 const forgiveScript = `if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HINCRBY', KEYS[1], 'stc', -1) end`
 
 const promises = {
-  process: 'survives the death of any process; a power failure may take the last second',
+  process:
+    'survives the death of any process, Redis too; a power failure may take the last seconds (appendfsync everysec), or half a minute and more (appendfsync no)',
   fsync: 'survives a power failure',
   replicated: 'survives the loss of the machine: a replica has it',
 } as const
@@ -74,13 +78,15 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     role,
     log,
     timeoutMs = 2_000,
+    writeMs = 3_000,
     lookMs = 2_000,
     lockMs = 5_000,
     stalledCheckMs = 2_000,
   } = options
   const address = readRedisUrl(options.url, options.tls, options.sentinel)
-  const link = new RedisLink(address, { timeoutMs, lookMs }, { durability, acceptLoss, role }, log)
+  const link = new RedisLink(address, { timeoutMs, writeMs, lookMs }, { durability, acceptLoss, role }, log)
   const { redis } = link
+  const file = new RedisFile(redis, { acceptLoss, writeMs })
   const warn = createPacedWarn(log)
   const owners = new RedisOwners(link, log)
   const queues = new Map<string, Promise<Queue>>()
@@ -95,7 +101,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     get describe() {
       return `Redis at ${address.label}: ${link.standing(`an acknowledged message ${promises[durability]}`)}`
     },
-    store: createRedisStore(link, replicated),
+    store: createRedisStore(link, durably),
     ledger: createRedisLedger(link),
     workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
     attempt: (operation) => link.attempt(operation),
@@ -116,16 +122,13 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
 
     async addAll(queue, name, jobs) {
       try {
-        if (jobs.some(({ entering }) => entering !== undefined)) {
-          if (await addWithEntries(queue, name, jobs)) warn({ owner: name.owner }, mayNotKeepLedger)
-        } else await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
+        if (await durably(() => addJobs(queue, name, jobs))) warn({ owner: name.owner }, mayNotKeepLedger)
       } catch (error) {
         // A pipeline isn't atomic: of one job we know that it isn't in, of several we don't.
         if (jobs.length === 1 && isReplyError(error))
           throw new QueueAwayError(`Redis: ${messageOf(error)}`, false, { cause: error })
         throw error
       }
-      await replicated()
     },
 
     async waiting(queue, start, count) {
@@ -159,8 +162,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       // A worker's user has keys of its own queues only, and promises nothing to publishers.
       if (role === 'worker') return void (await redis.ping())
       // Refused like an add where Redis is full, read-only, without its replicas or unable to write its file.
-      await redis.set(proofKey, '1')
-      await replicated()
+      await durably(() => redis.set(proofKey, '1'))
     },
     complain(error) {
       if (takesNoWrites(error)) return link.complain(error)
@@ -173,11 +175,26 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     },
   }
 
+  /** True where they could not be entered in the ledger. */
+  async function addJobs(queue: Queue, name: QueueName, jobs: readonly NewJob[]): Promise<boolean> {
+    if (jobs.some(({ entering }) => entering !== undefined)) return addWithEntries(queue, name, jobs)
+    await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
+    return false
+  }
+
+  /** Runs a write, and resolves when it is as durable as was promised. */
+  async function durably<T>(write: () => Promise<T>): Promise<T> {
+    const answer = await file.hold(write)
+    if (durability === 'replicated') await replicated()
+    return answer
+  }
+
   /** On the connection that wrote: it waits for what was written there. */
   async function replicated(): Promise<void> {
-    if (durability !== 'replicated') return
-    if ((await redis.wait(1, Math.ceil(timeoutMs / 2))) === 0)
-      throw new QueueAwayError('no replica of Redis took it in time', true)
+    const replicas = await redis.wait(1, Math.ceil(timeoutMs / 2)).catch((error: unknown) => {
+      throw new QueueAwayError(`Redis: ${messageOf(error)}`, true, { cause: error })
+    })
+    if (replicas === 0) throw new QueueAwayError('no replica of Redis took it in time', true)
   }
 
   async function openQueue({ name, prefix }: BullName): Promise<Queue> {

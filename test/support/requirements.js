@@ -9,6 +9,7 @@ const wanted = {
   'docker-compose': 'docker-compose',
   openssl: 'openssl',
   curl: 'curl',
+  strace: 'strace',
 }
 const onPath = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 const missing = Object.keys(wanted).filter((program) => !onPath(program))
