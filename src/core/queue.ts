@@ -130,7 +130,8 @@ export interface Store {
   delete(key: string): Promise<void>
   /**
    * Takes the lease of a key for `ms`, or renews it if `holder` holds it already; false when another holds it. A lease
-   * that is not renewed ends by itself.
+   * that is not renewed ends by itself. All who ask for a key ask for the same time: one that would last longer is cut to it,
+   * for a clock has gone back since.
    */
   lease(key: string, holder: string, ms: number): Promise<boolean>
   release(key: string, holder: string): Promise<void>

@@ -1,4 +1,5 @@
 import type { BackendFactory, ConnectionOptions, Job as BullJob, Queue, RedisQueueBackend } from 'bullmq'
+import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Entering, LedgerStore } from '../core/ledger.ts'
 import type { Durability, PagedJob, QueueCounts, QueueName, Store, StoredJob } from '../core/queue.ts'
@@ -34,6 +35,8 @@ export interface Backend {
   readonly store: Store
   readonly ledger: LedgerStore
   readonly workerSettings: WorkerSettings
+  /** What BullMQ's dates are made by in this process. */
+  readonly clock: Clock
   /** A BullMQ queue that is ready for use now. */
   queue(name: BullName): Promise<Queue>
   /** Runs `operation`; what it throws, and taking too long, become a QueueAwayError. */
@@ -56,6 +59,11 @@ export interface Backend {
   putBack(job: BullJob, token: string): Promise<Error>
   /** Takes back one count of a death: this process lost the lock, and lives. */
   forgiveDeath(name: BullName, id: string): Promise<void>
+  /**
+   * Puts right what a step of the clock has done to the dates of a queue: nobody waits longer than was asked for, no lock lasts longer
+   * than it was taken for, and those of the jobs in hand in this process hold.
+   */
+  keepToClock(name: BullName, inHand: readonly InHand[]): Promise<void>
   /** Before every add to a queue of this owner: writes it down where that isn't known to be written. */
   register(owner: string): Promise<void>
   /** Who has a queue with jobs in the store, found from what is there, and who had one. */
@@ -65,6 +73,12 @@ export interface Backend {
   /** Something went wrong in BullMQ's own background work. */
   complain(error: unknown): void
   close(): Promise<void>
+}
+
+/** A job that this process has in hand, and the token of its lock. */
+export interface InHand {
+  readonly id: string
+  readonly token: string
 }
 
 /** Rejects after `ms`; for waiting on what may never answer. */

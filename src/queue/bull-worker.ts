@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job, type Processor, WaitingError, Worker, type WorkerOptions } from 'bullmq'
 import { messageOf } from '../core/errors.ts'
-import type { Factory } from './backend.ts'
+import type { Factory, InHand } from './backend.ts'
 import { takesNoWrites } from './redis-error.ts'
 
 /** After an error of the store the worker asks again this much later; asking at once would be a busy loop. */
@@ -18,6 +18,7 @@ export interface Observer {
    * again. `gone`: it is not in the store any more.
    */
   onUnsettled(job: Job, error: unknown, gone: boolean): void
+  beforeStalledCheck(): Promise<void>
 }
 
 /**
@@ -41,6 +42,13 @@ export class SettlingWorker extends Worker {
     super(name, processor, { ...options, runRetryDelay: retryMs, autorun: false }, factory)
     this.#observer = observer
     this.on('error', (error) => observer.onError(error))
+    // A job that was left behind is told by dates: those are put right before anybody looks at them.
+    const backend = this.getBackend()
+    const moveStalled = backend.moveStalledJobsToWait.bind(backend)
+    backend.moveStalledJobsToWait = async () => {
+      await observer.beforeStalledCheck()
+      return moveStalled()
+    }
   }
 
   override async run(): Promise<void> {
@@ -52,6 +60,22 @@ export class SettlingWorker extends Worker {
         await sleep(retryMs)
       }
     }
+  }
+
+  /** The jobs in hand, and the tokens of their locks. */
+  inHand(): readonly InHand[] {
+    return [...this.#tracked()].map(([id, { token }]) => ({ id, token }))
+  }
+
+  /** The locks of the jobs in hand are renewed at the next turn: by a clock that went back they would seem just renewed for long. */
+  renewLocks(): void {
+    for (const tracked of this.#tracked().values()) tracked.ts = 1
+  }
+
+  #tracked(): Map<string, { readonly token: string; ts: number }> {
+    // BullMQ has it as `protected`; ts is when the lock was renewed last, by the wall clock.
+    return (this.lockManager as unknown as { readonly trackedJobs: Map<string, { token: string; ts: number }> })
+      .trackedJobs
   }
 
   /** Stops at once: locks are renewed no more, connections closed, jobs in hand left as if the process had died. */

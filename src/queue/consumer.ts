@@ -23,6 +23,9 @@ const putOffRounds = 20
 /** Waits between tries to write what became of a job. */
 const accountMs = { first: 200, max: 2_000 }
 
+/** How often dates are looked through although no step of the clock was seen: it may have been another machine's, or before our start. */
+const sweepMs = 60_000
+
 /** After its signal was aborted a handler may still say what it got done; a process that waits longer would be killed itself. */
 const graceMs = 1_000
 
@@ -41,6 +44,7 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
   let paused = false
   let inHand = 0
   let closing: Promise<void> | undefined
+  let keeping: Promise<void> = Promise.resolve()
 
   const worker = new SettlingWorker(
     name.name,
@@ -55,9 +59,12 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
       removeOnComplete: { count: 0 },
     },
     factory,
-    { onError: (error) => backend.complain(error), onUnsettled },
+    { onError: (error) => backend.complain(error), onUnsettled, beforeStalledCheck },
   )
   void worker.run()
+  const stopListening = backend.clock.onJump(keepToClock)
+  const sweep = setInterval(keepToClock, sweepMs)
+  keepToClock()
 
   return {
     pause() {
@@ -150,7 +157,20 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
     backend.forgiveDeath(name, bullJob.id ?? '').catch((cause: unknown) => backend.complain(cause))
   }
 
+  /** On a step of the clock; and now and then, for one that nobody here has seen. */
+  function keepToClock(): void {
+    worker.renewLocks()
+    keeping = keeping.then(() => backend.keepToClock(name, worker.inHand())).catch(() => {}) // Away: the next time.
+  }
+
+  async function beforeStalledCheck(): Promise<void> {
+    backend.clock.look()
+    await keeping
+  }
+
   async function close(deadlineMs: number): Promise<void> {
+    stopListening()
+    clearInterval(sweep)
     const drained = worker.close()
     // With nothing in hand BullMQ only has to hang up; it waits for a connection that was never made.
     if (await endsWithin(inHand > 0 ? deadlineMs : Math.min(deadlineMs, graceMs), drained)) return

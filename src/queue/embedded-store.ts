@@ -60,11 +60,14 @@ export function createEmbeddedStore(database: Pick<EmbeddedDatabase, 'query'>, a
     async lease(key, holder, ms) {
       const text = `
         INSERT INTO sluice.lease AS held VALUES ($1, $2, $3)
-        ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
-        WHERE held.holder = excluded.holder OR held.until_ms <= $4 RETURNING 1`
+        ON CONFLICT (key) DO UPDATE SET until_ms = excluded.until_ms,
+          holder = CASE WHEN held.until_ms <= $4 THEN excluded.holder ELSE held.holder END
+        WHERE held.holder = excluded.holder OR held.until_ms <= $4 OR held.until_ms > excluded.until_ms RETURNING holder`
       const now = Date.now()
       if ((leases += 1) % leasesPerSweep === 0) await run('DELETE FROM sluice.lease WHERE until_ms <= $1', [now])
-      return (await run(text, [encodeName(key), encodeName(holder), now + ms, now])).rows.length > 0
+      // One that would last longer than it is asked for was taken before the clock went back: it lasts that long from now.
+      const { rows } = await run(text, [encodeName(key), encodeName(holder), now + ms, now])
+      return (rows[0] as { readonly holder: string } | undefined)?.holder === encodeName(holder)
     },
     async release(key, holder) {
       await run('DELETE FROM sluice.lease WHERE key = $1 AND holder = $2', [encodeName(key), encodeName(holder)])

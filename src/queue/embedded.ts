@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { createPostgresBackend, DelayedError, Job, Queue, runMigrations } from 'bullmq'
+import { type Clock, unwatchedClock } from '../core/clock.ts'
 import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { PagedJob, QueueName, Queues, StoredJob } from '../core/queue.ts'
@@ -18,10 +19,24 @@ import { decodeName, encodeName } from './names.ts'
 import { takeFolder } from './owner-lock.ts'
 import { createPacedWarn } from './paced-warn.ts'
 
+/** Due later from now than they were asked to wait: put off before the clock went back. A second is no rounding. */
+const keepDelays = `
+UPDATE bullmq.job SET process_at_ms = $2::bigint
+WHERE queue = $1 AND state = 'delayed' AND process_at_ms - $2::bigint > delay_ms + 1000`
+
+const keepLocks = `
+UPDATE bullmq.job SET stalled_marked = false, locked_until_ms = $3::bigint
+WHERE queue = $1 AND state = 'active' AND (id = ANY($2::text[]) OR locked_until_ms > $3::bigint)`
+
 export interface EmbeddedQueuesOptions {
   /** A folder of its own, e.g. `data/queue`; made where there is none. Not on a network file system. */
   readonly folder: string
   readonly log: Log
+  /** Watched, so that a step of it does nothing to what waits. */
+  readonly clock?: Clock
+  /** A job whose holder gives no sign of life for this long is free: something here went wrong, for one process holds them all. */
+  readonly lockMs?: number
+  readonly stalledCheckMs?: number
   /** After this long without an answer an add has failed. 5 s: nothing is ever "away" here, but a slow disk may sync for seconds. */
   readonly timeoutMs?: number
 }
@@ -32,9 +47,8 @@ export interface EmbeddedQueues extends Queues {
   syncs(): Promise<number>
 }
 
-/** One process holds the queue, so a lock runs out only when something here went wrong; long, that a busy process isn't taken for one. */
-const lockMs = 30_000
-const stalledCheckMs = 5_000
+/** Long, that a busy process isn't taken for one in which something went wrong. */
+const lockDefaults = { lockMs: 30_000, stalledCheckMs: 5_000 }
 
 /** Nobody reads BullMQ's events: they need no place in the log that is synced. */
 const unlogEvents = `
@@ -90,7 +104,7 @@ async function prepareTables(database: EmbeddedDatabase): Promise<void> {
 }
 
 function createBackend(database: EmbeddedDatabase, letGo: () => void, options: EmbeddedQueuesOptions): Backend {
-  const { folder, log, timeoutMs = 5_000 } = options
+  const { folder, log, timeoutMs = 5_000, lockMs, stalledCheckMs } = { ...lockDefaults, ...options }
   const pool = new EmbeddedPool(database)
   const factory = createPostgresBackend as unknown as Factory
   const connection = pool as never
@@ -131,6 +145,7 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
     kind: 'embedded',
     durability: 'fsync',
     describe: `embedded queue in ${folder}: an acknowledged message survives a power failure; one process holds it`,
+    clock: options.clock ?? unwatchedClock,
     store: createEmbeddedStore(database, attempt),
     ledger: createEmbeddedLedger(database, attempt, decode),
     workerSettings: { connection, factory, lockMs, stalledCheckMs },
@@ -194,6 +209,14 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
           id,
         ]),
       )
+    },
+
+    async keepToClock({ name }, inHand) {
+      const now = Date.now()
+      // Nobody else holds these; a clock that went forward must not make them look left behind.
+      await attempt(() => database.query(keepLocks, [name, inHand.map(({ id }) => id), now + lockMs]))
+      const { rowCount } = await attempt(() => database.query(keepDelays, [name, now]))
+      if (rowCount > 0) await attempt(() => database.query("SELECT pg_notify('bullmq_jobs', $1)", [name]))
     },
 
     async register(owner) {

@@ -2,10 +2,16 @@ import type { Change, Store, Table } from '../core/queue.ts'
 import { decodeName, encodeName } from './names.ts'
 import type { RedisLink } from './redis-link.ts'
 
-/** Takes or renews a lease; 1 when it is the holder's now. */
+/**
+ * Takes or renews a lease; 1 when it is the holder's now. One that would last longer than it is asked for was taken before Redis' clock
+ * went back: it lasts that long from now.
+ */
 const leaseScript = `
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] then
+  if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return 0
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 

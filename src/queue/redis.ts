@@ -1,4 +1,5 @@
 import { createRedisBackend, Queue, WaitingError } from 'bullmq'
+import { type Clock, unwatchedClock } from '../core/clock.ts'
 import { messageOf, QueueAwayError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Durability, QueueName, Queues, StoredJob } from '../core/queue.ts'
@@ -9,6 +10,7 @@ import { jobOptions, queueOptions } from './job-options.ts'
 import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
 import { isReplyError, takesNoWrites } from './redis-error.ts'
+import { keepRedisToClock } from './redis-clock.ts'
 import { RedisFile } from './redis-file.ts'
 import { RedisLink } from './redis-link.ts'
 import { addWithEntries, createRedisLedger } from './redis-ledger.ts'
@@ -33,6 +35,8 @@ export interface RedisQueuesOptions {
   /** Who asks: a worker's Redis user reaches its own queues only and can't read the server's configuration. */
   readonly role: 'ingest' | 'worker'
   readonly log: Log
+  /** Watched, so that a step of it does nothing to what waits. */
+  readonly clock?: Clock
   /** After this long without an answer an add has failed. 2 s: a publisher waits for it, and an fsync of a busy disk takes up to one. */
   readonly timeoutMs?: number
   /** How long Redis may then take to write it to its file. 3 s: it puts that off for two while an fsync is under way. */
@@ -82,6 +86,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     lookMs = 2_000,
     lockMs = 5_000,
     stalledCheckMs = 2_000,
+    clock = unwatchedClock,
   } = options
   const address = readRedisUrl(options.url, options.tls, options.sentinel)
   const link = new RedisLink(address, { timeoutMs, writeMs, lookMs }, { durability, acceptLoss, role }, log)
@@ -101,6 +106,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     get describe() {
       return `Redis at ${address.label}: ${link.standing(`an acknowledged message ${promises[durability]}`)}`
     },
+    clock,
     store: createRedisStore(link, durably),
     ledger: createRedisLedger(link),
     workerSettings: { connection: patient(address.target), factory: createRedisBackend, lockMs, stalledCheckMs },
@@ -156,6 +162,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       await link.attempt(() => redis.eval(forgiveScript, 1, `${prefix}:${name}:${id}`))
     },
 
+    keepToClock: (name, inHand) => keepRedisToClock(link, name, { lockMs, stalledCheckMs }, inHand),
     register: (owner) => owners.register(owner),
     owners: () => owners.all(),
     async prove() {

@@ -394,6 +394,8 @@ export function testQueues(suite: QueueSuite): void {
       await store.release(key, 'me')
       assert.equal(await store.lease(key, 'you', 100), true)
       await until('it ended by itself', () => store.lease(key, 'me', 60_000))
+      assert.equal(await store.lease(key, 'you', 100), false, 'it was taken by a clock that was ahead')
+      await until('it lasts no longer than is asked for', () => store.lease(key, 'you', 100))
     })
 
     test('a table keeps records, and says what has changed since a version', async () => {

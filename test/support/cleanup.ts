@@ -30,11 +30,11 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   ms = 10_000,
 ): Promise<Exclude<T, false | undefined>> {
-  const end = Date.now() + ms
+  const end = performance.now() + ms
   for (;;) {
     const value = await condition()
     if (value !== false && value !== undefined) return value as Exclude<T, false | undefined>
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`)
+    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
