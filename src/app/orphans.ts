@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { callControl } from '../admin/client.ts'
 import type { Config } from '../config/load.ts'
+import { unwatchedClock } from '../core/clock.ts'
 import { silent } from '../core/log.ts'
 import { openQueues, embeddedFolder } from './queues.ts'
 import { type Orphan, orphansOf } from './status.ts'
@@ -21,7 +22,7 @@ export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
   const { url } = config.settings.queue
   if (url === 'embedded' && !existsSync(embeddedFolder(config.settings))) return []
   try {
-    const queues = await openQueues(config.settings, silent)
+    const queues = await openQueues(config.settings, silent, unwatchedClock)
     try {
       return await orphansOf(queues, new Set(config.workers.keys()))
     } finally {

@@ -25,7 +25,7 @@ export async function runIngest(file: string, catalog: Catalog): Promise<number>
       watch,
     })
     lifecycle.add('watch', () => running.close())
-    const queues = await openQueues(settings, log)
+    const queues = await openQueues(settings, log, runtime.clock)
     lifecycle.add('queue', () => queues.close())
     const { doors, readiness } = await startIngest({
       running,

@@ -1,7 +1,9 @@
+import { type Clock, watchClock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
 import type { Redactor } from '../core/redactor.ts'
+import { bootId } from '../observe/boot.ts'
 import { createLog } from '../observe/log.ts'
 import { createMetrics, type ServedMetrics } from '../observe/metrics.ts'
 import type { SluiceSettings } from '../config/sluice-schema.ts'
@@ -12,6 +14,8 @@ import { isSupervised } from './supervised.ts'
 /** What every long-running process has: a log, metrics, and a way to stop in order. */
 export interface Runtime {
   readonly log: Log
+  /** This process' only one, watched for steps. */
+  readonly clock: Clock
   readonly metrics: ServedMetrics
   readonly lifecycle: Lifecycle
   /** The supervisor, where this process has one: it decides when to reload. */
@@ -77,6 +81,7 @@ export function createRuntime(settings: Pick<SluiceSettings, 'log' | 'shutdown'>
 
   return {
     log,
+    clock: watchClock({ log, boot: bootId() }),
     metrics: createMetrics(),
     lifecycle,
     supervisor,

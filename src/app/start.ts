@@ -59,10 +59,10 @@ export async function runEverything(file: string, catalog: Catalog): Promise<num
 async function startHere({ running, redactor, catalog, runtime, isFirst }: Parts): Promise<void> {
   const { log, metrics, lifecycle, fail } = runtime
   const { settings, workers: definitions, rules, file } = running.current
-  const queues = await openQueues(settings, log)
+  const queues = await openQueues(settings, log, runtime.clock)
   lifecycle.add('queue', () => queues.close())
   const tracer = new Tracer()
-  const workers = new Workers({ queues, catalog, redactor, tracer, log, metrics })
+  const workers = new Workers({ queues, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
   lifecycle.add('workers', (deadlineMs) => workers.close(deadlineMs), 4)
   await workers.apply(definitions.values(), settings.shutdown)
   const { doors, readiness } = await startIngest({

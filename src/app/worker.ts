@@ -28,10 +28,10 @@ export async function runWorkers(file: string, names: readonly string[], catalog
     const watch = supervisor === undefined
     const running = await RunningConfig.open({ settings, read: () => readConfiguration(options), log, watch })
     lifecycle.add('watch', () => running.close())
-    const queues = await openQueues(settings, log, 'worker')
+    const queues = await openQueues(settings, log, runtime.clock, 'worker')
     lifecycle.add('queue', () => queues.close())
     const tracer = new Tracer()
-    const workers = new Workers({ queues, catalog, redactor, tracer, log, metrics })
+    const workers = new Workers({ queues, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
     const readiness = createReadiness(queues, () => !lifecycle.isStopping)
     const reload = supervisor === undefined ? () => running.reload() : () => supervisor.askReload()
     const elsewhere = () => Promise.reject(new SluiceError('WRONG_USE', 'this is a worker; ask its ingest'))

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Clock } from '../core/clock.ts'
 import type { Credential } from '../core/credential.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -17,6 +18,7 @@ export interface WorkersOptions {
   readonly redactor: Redactor
   readonly tracer: Tracer
   readonly log: Log
+  readonly clock: Clock
   readonly metrics: Metrics
 }
 
@@ -64,7 +66,7 @@ export class Workers {
 
   #start(definition: WorkerDefinition): void {
     if (this.#closed) return
-    const { catalog, tracer, queues, redactor, log, metrics } = this.#options
+    const { catalog, tracer, queues, redactor, log, clock, metrics } = this.#options
     const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
     if (forwarder === undefined)
       throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
@@ -75,6 +77,7 @@ export class Workers {
       openCredential: () => this.#openCredential(definition),
       redactor,
       log,
+      clock,
       metrics,
       gate: this.#gate,
     })

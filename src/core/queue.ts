@@ -86,6 +86,8 @@ export interface Queues {
   owners(): Promise<readonly string[]>
   readonly store: Store
   readonly ledger: LedgerStore
+  /** What a worker remembers for itself, beside its queue. */
+  memo(owner: string): Memo
   /**
    * Resolves when the queue takes adds now: one was taken within the last second, or else a small write was, of which there is at most one
    * a second. Throws what an add would, within the time that an add has. For a worker: when the queue can be reached.
@@ -120,6 +122,12 @@ export interface PagedJob<Data> extends StoredJob<Data> {
 export interface QueueName {
   readonly owner: string
   readonly part: 'work' | 'failures' | 'dead'
+}
+
+/** One small JSON value; it may be as old as what a store that went back in time holds. Throws QUEUE_AWAY. */
+export interface Memo {
+  read(): Promise<unknown>
+  write(value: unknown): Promise<void>
 }
 
 /** Small durable state of ingest, kept beside the queues. Keys are free text, values JSON. No worker's Redis user reaches it. */

@@ -70,6 +70,8 @@ export function createBreaker(options: BreakerOptions): Breaker {
   let wait = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
+  /** By a clock that doesn't step. */
+  let heldSince = 0
   metrics.set('sluice_worker_blocked', { worker }, 0)
 
   return {
@@ -110,6 +112,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
     trial = 'none'
     if (closed) return
     options.pause()
+    if (blockage === undefined) heldSince = performance.now()
     if (blockage?.kind !== kind) say(kind, reason)
     blockage = { kind, reason, since: blockage?.since ?? now() }
     schedule()
@@ -157,7 +160,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
   function release(): void {
     if (blockage === undefined || closed) return
     log.info(
-      { heldForMs: now() - blockage.since },
+      { heldForMs: Math.round(performance.now() - heldSince) },
       blockage.kind === 'away' ? 'the far side answers' : 'no longer blocked',
     )
     metrics.set('sluice_worker_blocked', { worker }, 0)

@@ -1,6 +1,7 @@
 import type { Entry, EntryError, FailureKind } from '../core/envelope.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { DeliveryPolicy } from '../core/worker.ts'
+import type { SeenTime } from './seen-time.ts'
 import { formatDuration, reasonOf, type Scrub } from './text.ts'
 
 /** What follows from an outcome, for one message. */
@@ -25,14 +26,14 @@ const lastErrors = 9
  * Decides what becomes of a message after an attempt. Pure. An answer of the far side spends an attempt; a network
  * failure, 429, 503 and `blocked` spend none and are bounded by the age of the message alone (DESIGN §3, "attempt").
  */
-export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, now: number, scrub: Scrub): Decision {
+export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, time: SeenTime, scrub: Scrub): Decision {
   if (outcome.kind === 'delivered') return { kind: 'delivered' }
   const answered = outcome.kind === 'rejected' || (outcome.kind === 'retry' && outcome.answered)
   const reason = reasonOf(outcome.reason, scrub)
   const next: Entry = {
     ...withoutWish(entry),
     attempts: entry.attempts + (answered ? 1 : 0),
-    errors: withError(entry.errors ?? [], { at: now, reason }, answered),
+    errors: withError(entry.errors ?? [], { at: time.wall(), reason }, answered),
   }
   if (outcome.kind === 'rejected') return { kind: 'failed', failure: 'rejected', reason, entry: next }
   if (answered && next.attempts >= policy.attempts) {
@@ -43,15 +44,15 @@ export function decide(entry: Entry, outcome: Outcome, policy: DeliveryPolicy, n
       entry: next,
     }
   }
-  if (isExpired(next, policy, now)) return expire(next, policy)
+  if (isExpired(next, policy, time)) return expire(next, policy)
   const ms = outcome.kind === 'retry' ? (outcome.afterMs ?? 0) : 0
-  return { kind: 'again', entry: ms > 0 ? { ...next, wish: { at: now, ms } } : next }
+  return { kind: 'again', entry: ms > 0 ? { ...next, wish: { at: time.now(), ms } } : next }
 }
 
 /** Milliseconds until a message may be sent again by what the far side asked for about it. A wish from the future is none: clocks err. */
-export function wishLeft({ wish }: Entry, now: number): number {
+export function wishLeft({ wish }: Entry, time: SeenTime): number {
   if (wish === undefined) return 0
-  const passed = now - wish.at
+  const passed = time.now() - wish.at
   return passed >= 0 && passed < wish.ms ? wish.ms - passed : 0
 }
 
@@ -62,13 +63,13 @@ export function withoutWish(entry: Entry): Entry {
 }
 
 /** Whether a message is too old to be tried. */
-export function isExpired(entry: Entry, policy: DeliveryPolicy, now: number): boolean {
-  return now >= expiryOf(entry, policy)
+export function isExpired(entry: Entry, policy: DeliveryPolicy, time: SeenTime): boolean {
+  return time.now() >= expiryOf(entry, policy, time)
 }
 
-/** When a message is given up for its age; a replay starts the count anew. */
-export function expiryOf(entry: Entry, policy: DeliveryPolicy): number {
-  return (entry.since ?? entry.at) + policy.age
+/** When a message is given up for its age, in seen time; a replay starts the count anew. */
+export function expiryOf(entry: Entry, policy: DeliveryPolicy, time: SeenTime): number {
+  return time.of(entry.since ?? entry.at) + policy.age
 }
 
 /** Gives up a message for its age. */

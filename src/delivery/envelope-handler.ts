@@ -18,6 +18,7 @@ import { handOver, persist } from './persist.ts'
 import { createProgress } from './progress.ts'
 import { complaintAbout, isEnvelope } from './readable.ts'
 import { sendBatch } from './send.ts'
+import type { SeenTime } from './seen-time.ts'
 import { reasonOf, type Scrub } from './text.ts'
 
 export interface EnvelopeHandlerContext {
@@ -30,7 +31,7 @@ export interface EnvelopeHandlerContext {
   readonly slots: Slots
   /** Aborts what is being sent, a little before the deadline of a stop. */
   readonly stopping: AbortSignal
-  /** Called when messages go back because nothing can be sent, with the time at which the first of them will be too old. */
+  /** Called when messages go back because nothing can be sent, with the (seen) time at which the first of them will be too old. */
   readonly held: (expiry: number) => void
   readonly scrub: Scrub
   readonly settings: {
@@ -43,7 +44,7 @@ export interface EnvelopeHandlerContext {
   }
   readonly log: Log
   readonly metrics: Metrics
-  readonly now: () => number
+  readonly time: SeenTime
   readonly random: () => number
 }
 
@@ -68,8 +69,8 @@ interface Hand {
  * put back for later. INVARIANT: an entry leaves the stored job only when it is delivered, or after its failure is durable.
  */
 export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<Envelope> {
-  const { worker, definition, queues, breaker, gate, slots, settings, log, metrics, now } = context
-  const fatesContext = { worker: worker.name, policy: worker.delivery, now, scrub: context.scrub }
+  const { worker, definition, queues, breaker, gate, slots, settings, log, metrics, time } = context
+  const fatesContext = { worker: worker.name, policy: worker.delivery, time, scrub: context.scrub }
   const said = new Set<string>()
   /** Messages given up since the last line about it. */
   let unsaid = 0
@@ -78,7 +79,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
   return async function handle(job, jobSignal) {
     if (!isEnvelope(job.data)) return leave(job)
     const signal = AbortSignal.any([jobSignal, context.stopping])
-    const { envelope, start, deaths, killer } = resume(job.data, worker.name, now())
+    const { envelope, start, deaths, killer } = resume(job.data, worker.name, time.wall())
     if (killer !== undefined) {
       await give([killer], job, envelope.round ?? 0, jobSignal)
       await persist(() => job.update(envelope), jobSignal, log)
@@ -221,7 +222,7 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     // The shortest wait of its messages is the envelope's: those that must wait longer are passed over when it comes up. And never
     // past the time at which a message is too old: it is to be given up then, not whenever its turn comes.
     const expiry = fates.nextExpiry()
-    const waitAtLeast = (ms: number) => Math.min(Math.max(ms, fates.dueIn()), Math.max(0, expiry - now()))
+    const waitAtLeast = (ms: number) => Math.min(Math.max(ms, fates.dueIn()), Math.max(0, expiry - time.now()))
     if (breaker.blockage() !== undefined) {
       context.held(expiry)
       return { kind: 'again', data, afterMs: Math.max(settings.heldMs, waitAtLeast(0)) }
@@ -242,11 +243,11 @@ export function createEnvelopeHandler(context: EnvelopeHandlerContext): Handler<
     metrics.count('sluice_deliveries_total', { worker: worker.name, outcome: 'failed' }, failures.length)
     unsaid += failures.length
     const [example] = failures
-    if (example === undefined || now() < quietUntil) return
+    if (example === undefined || performance.now() < quietUntil) return
     const { kind, reason, entry } = example
     log.warn({ messages: unsaid, example: { traceId: entry.id, rule: entry.rule, kind, reason } }, 'given up')
     unsaid = 0
-    quietUntil = now() + quietMs
+    quietUntil = performance.now() + quietMs
   }
 
   function leave(job: Job<Envelope>): Handled<Envelope> {

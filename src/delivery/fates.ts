@@ -3,6 +3,7 @@ import type { Outcome } from '../core/outcome.ts'
 import { type Tally, tallyOf } from '../core/tally.ts'
 import type { DeliveryPolicy } from '../core/worker.ts'
 import { decide, type Decision, expire, expiryOf, type GivenUp, isExpired, wishLeft, withoutWish } from './decide.ts'
+import type { SeenTime } from './seen-time.ts'
 import type { Scrub } from './text.ts'
 
 /** The fates of the entries of one envelope while it is in hand: what has become of each. */
@@ -25,33 +26,33 @@ export interface Fates {
   delivered(): Tally
   /** Milliseconds until the first of the rest may be sent by what the far side asked for; 0 where it asked for nothing. */
   dueIn(): number
-  /** When the first of the rest will be too old; infinity where there is none. */
+  /** When the first of the rest will be too old; infinity where there is none. Seen time. */
   nextExpiry(): number
 }
 
 export interface FatesContext {
   readonly worker: string
   readonly policy: DeliveryPolicy
-  readonly now: () => number
+  readonly time: SeenTime
   readonly scrub: Scrub
 }
 
-export function createFates(entries: readonly Entry[], { worker, policy, now, scrub }: FatesContext): Fates {
+export function createFates(entries: readonly Entry[], { worker, policy, time, scrub }: FatesContext): Fates {
   const decisions: (Decision | undefined)[] = entries.map(() => undefined)
   /** When each was given up. */
   const givenUpAt = new Map<number, number>()
 
   return {
     untouched,
-    due: () => untouched().filter((index) => wishLeft(entries[index] as Entry, now()) === 0),
+    due: () => untouched().filter((index) => wishLeft(entries[index] as Entry, time) === 0),
     record(index, outcome) {
       const entry = entries[index]
       if (entry === undefined) throw new RangeError(`the envelope has no entry ${index}`)
-      return settle(index, decide(entry, outcome, policy, now(), scrub))
+      return settle(index, decide(entry, outcome, policy, time, scrub))
     },
     expireOld() {
       for (const [index, entry] of entries.entries()) {
-        if (decisions[index] === undefined && isExpired(entry, policy, now())) settle(index, expire(entry, policy))
+        if (decisions[index] === undefined && isExpired(entry, policy, time)) settle(index, expire(entry, policy))
       }
     },
     undelivered: () =>
@@ -65,15 +66,15 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
     failures: () =>
       decisions.flatMap((decision, index): Failure[] => {
         if (decision?.kind !== 'failed') return []
-        return [failureOf(worker, decision, givenUpAt.get(index) ?? now())]
+        return [failureOf(worker, decision, givenUpAt.get(index) ?? time.wall())]
       }),
     delivered: () =>
       tallyOf(
         entries.filter((_, index) => decisions[index]?.kind === 'delivered'),
         'delivered',
       ),
-    dueIn: () => Math.min(...rest().map((entry) => wishLeft(entry, now()))),
-    nextExpiry: () => Math.min(...rest().map((entry) => expiryOf(entry, policy))),
+    dueIn: () => Math.min(...rest().map((entry) => wishLeft(entry, time))),
+    nextExpiry: () => Math.min(...rest().map((entry) => expiryOf(entry, policy, time))),
   }
 
   function untouched(): readonly number[] {
@@ -90,7 +91,7 @@ export function createFates(entries: readonly Entry[], { worker, policy, now, sc
 
   function settle(index: number, decision: Decision): Decision {
     decisions[index] = decision
-    if (decision.kind === 'failed') givenUpAt.set(index, now())
+    if (decision.kind === 'failed') givenUpAt.set(index, time.wall())
     return decision
   }
 }

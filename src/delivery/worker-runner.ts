@@ -1,3 +1,4 @@
+import { type Clock, unwatchedClock } from '../core/clock.ts'
 import type { Credential } from '../core/credential.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { messageOf } from '../core/errors.ts'
@@ -8,13 +9,14 @@ import type { Consumer, Queues } from '../core/queue.ts'
 import type { Redactor } from '../core/redactor.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
 import { createBreaker, type ProbeResult } from './breaker.ts'
-import { expiryOf } from './decide.ts'
+import { isExpired } from './decide.ts'
 import { createEnvelopeHandler } from './envelope-handler.ts'
 import { createGate, createSlots, type Gate } from './gate.ts'
 import { createOpening } from './opening.ts'
 import { pause, unlessAborted } from './pause.ts'
 import { isEnvelope } from './readable.ts'
 import { reasonOf } from './text.ts'
+import { createTimeMemory } from './time-memory.ts'
 
 export interface WorkerRunnerOptions {
   /** The worker as its file says it, references resolved. */
@@ -30,7 +32,8 @@ export interface WorkerRunnerOptions {
   /** The same one for all runners of a process, so that a message that kills it can be told from its neighbours. */
   readonly gate?: Gate
   readonly settings?: Partial<WorkerRunnerSettings>
-  readonly now?: () => number
+  /** Watched by whoever made it. */
+  readonly clock?: Clock
   /** From 0 up to 1; spreads the waits. */
   readonly random?: () => number
 }
@@ -74,7 +77,7 @@ export interface WorkerRunner {
 export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
   const { worker, forwarder: definition, queues, metrics, openCredential } = options
   const settings = { ...defaults, ...options.settings }
-  const now = options.now ?? Date.now
+  const clock = options.clock ?? unwatchedClock
   const log = options.log.with({ worker: worker.name })
   const scrub = (text: string) => options.redactor.scrub(text)
   const work = { owner: worker.name, part: 'work' } as const
@@ -82,6 +85,8 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
   const opening = createOpening({ worker, definition, openCredential, signal: stopping.signal, log })
   let state: 'idle' | 'running' | 'closed' = 'idle'
   let consumer: Consumer | undefined
+  const memory = createTimeMemory({ clock, memo: queues.memo(worker.name), signal: stopping.signal, log })
+  const { time } = memory
   /** When the first of the messages put back while blocked will be too old. */
   let heldExpiry = Infinity
 
@@ -94,7 +99,7 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
     resume: () => consumer?.resume(),
     log,
     metrics,
-    now,
+    now: () => clock.wall(),
   })
   const handle = createEnvelopeHandler({
     worker,
@@ -114,7 +119,7 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
     settings: { ...settings, heldMs: Math.min(200, settings.probe.first) },
     log,
     metrics,
-    now,
+    time,
     random: options.random ?? Math.random,
   })
 
@@ -122,8 +127,12 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
     start() {
       if (state !== 'idle') return
       state = 'running'
-      // As many envelopes as sends: with envelopes of one batch each, all slots can still be busy.
-      consumer = queues.consume<Envelope>(work, handle, { concurrency: worker.delivery.concurrency })
+      void memory.recalled.then(() => {
+        if (state !== 'running') return
+        // As many envelopes as sends: with envelopes of one batch each, all slots can still be busy.
+        consumer = queues.consume<Envelope>(work, handle, { concurrency: worker.delivery.concurrency })
+        if (breaker.blockage() !== undefined) consumer.pause()
+      })
       // Opened now and not with the first message, so that a bad credential is said at start.
       opening.opened().catch((error: unknown) => breaker.block(reasonOf(messageOf(error), scrub)))
     },
@@ -131,11 +140,13 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
       if (state === 'closed') return
       state = 'closed'
       breaker.close()
+      const remembered = memory.close()
       const marginMs = Math.min(2_000, deadlineMs / 5)
       const timer = setTimeout(() => stopping.abort(new Error('the worker is stopping')), deadlineMs - marginMs)
       await consumer?.close(deadlineMs)
       clearTimeout(timer)
       stopping.abort(new Error('the worker is stopping'))
+      await remembered
       const closing = opening
         .close()
         .catch((error: unknown) => log.warn({ error: messageOf(error) }, 'closing the forwarder failed'))
@@ -166,13 +177,13 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
 
   /** Whether something kept is too old: among what was put back, or at the head of the queue, which is the oldest there. */
   async function due(): Promise<boolean> {
-    if (heldExpiry <= now()) {
+    if (heldExpiry <= time.now()) {
       heldExpiry = Infinity
       return true
     }
     const [head] = await queues.peek<Envelope>(work, 0, 1).catch(() => [])
     if (head === undefined || !isEnvelope(head.data)) return false
-    return head.data.entries.some((entry) => expiryOf(entry, worker.delivery) <= now())
+    return head.data.entries.some((entry) => isExpired(entry, worker.delivery, time))
   }
 }
 

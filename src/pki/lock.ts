@@ -21,7 +21,7 @@ const patience = 30_000
 export async function withLock<T>(folder: string, act: () => Promise<T>): Promise<T> {
   const path = join(folder, lockFile)
   await create(path)
-  const held = await take(path, Date.now() + patience)
+  const held = await take(path, performance.now() + patience)
   try {
     return await act()
   } finally {
@@ -53,7 +53,7 @@ async function take(path: string, until: number): Promise<DatabaseSync> {
       const code = typeof error === 'object' && error !== null && 'errcode' in error ? error.errcode : undefined
       if (code !== busyCode)
         throw new SluiceError('WRONG_USE', `${path} cannot be locked: ${messageOf(error)}`, { cause: error })
-      if (Date.now() > until)
+      if (performance.now() > until)
         throw new SluiceError(
           'WRONG_USE',
           `${path} is held by another process since ${patience / 1000} s; end that first`,

@@ -64,6 +64,9 @@ export interface Backend {
    * than it was taken for, and those of the jobs in hand in this process hold.
    */
   keepToClock(name: BullName, inHand: readonly InHand[]): Promise<void>
+  /** One small text beside a queue; undefined where none was written. */
+  readMemo(name: BullName): Promise<string | undefined>
+  writeMemo(name: BullName, text: string): Promise<void>
   /** Before every add to a queue of this owner: writes it down where that isn't known to be written. */
   register(owner: string): Promise<void>
   /** Who has a queue with jobs in the store, found from what is there, and who had one. */

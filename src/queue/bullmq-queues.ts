@@ -2,6 +2,7 @@ import type { Log } from '../core/log.ts'
 import type { Consumer, Handler, QueueName, Queues, StoredJob } from '../core/queue.ts'
 import type { Backend } from './backend.ts'
 import { startConsumer } from './consumer.ts'
+import { parsedJson } from '../core/parsed-json.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
 import { WriteProof } from './write-proof.ts'
 
@@ -86,6 +87,17 @@ export function createQueues(backend: Backend, log: Log): Queues {
         removed += await backend.attempt(() => backend.remove(bullName, some.map(encodeId)))
       }
       return removed
+    },
+
+    memo(owner) {
+      const name = bullNameOf({ owner, part: 'work' })
+      return {
+        async read() {
+          const text = await backend.attempt(() => backend.readMemo(name))
+          return text === undefined ? undefined : parsedJson(text)
+        },
+        write: (value) => backend.attempt(() => backend.writeMemo(name, JSON.stringify(value))),
+      }
     },
 
     owners: () => backend.attempt(() => backend.owners()),

@@ -8,6 +8,7 @@ export const storeTables = `
 CREATE SCHEMA IF NOT EXISTS sluice;
 CREATE TABLE IF NOT EXISTS sluice.owner (owner text PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS sluice.store (key text PRIMARY KEY, value text NOT NULL);
+CREATE TABLE IF NOT EXISTS sluice.memo (queue text PRIMARY KEY, text text NOT NULL);
 CREATE TABLE IF NOT EXISTS sluice.lease (key text PRIMARY KEY, holder text NOT NULL, until_ms bigint NOT NULL);
 CREATE INDEX IF NOT EXISTS lease_until ON sluice.lease (until_ms);
 CREATE TABLE IF NOT EXISTS sluice.table_version (name text PRIMARY KEY, version bigint NOT NULL);

@@ -211,6 +211,15 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
       )
     },
 
+    async readMemo({ name }) {
+      const { rows } = await database.query('SELECT text FROM sluice.memo WHERE queue = $1', [name])
+      return (rows[0] as { readonly text: string } | undefined)?.text
+    },
+    async writeMemo({ name }, text) {
+      const upsert = 'INSERT INTO sluice.memo VALUES ($1, $2) ON CONFLICT (queue) DO UPDATE SET text = excluded.text'
+      await database.query(upsert, [name, text])
+    },
+
     async keepToClock({ name }, inHand) {
       const now = Date.now()
       // Nobody else holds these; a clock that went forward must not make them look left behind.

@@ -162,6 +162,11 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
       await link.attempt(() => redis.eval(forgiveScript, 1, `${prefix}:${name}:${id}`))
     },
 
+    // No job's key: its id would need a digit.
+    readMemo: async ({ prefix, name }) => (await redis.get(`${prefix}:${name}:memo`)) ?? undefined,
+    async writeMemo({ prefix, name }, text) {
+      await redis.set(`${prefix}:${name}:memo`, text)
+    },
     keepToClock: (name, inHand) => keepRedisToClock(link, name, { lockMs, stalledCheckMs }, inHand),
     register: (owner) => owners.register(owner),
     owners: () => owners.all(),

@@ -9,6 +9,8 @@ import { maxReasonBytes } from '../../src/delivery/text.ts'
 import { entryOf } from '../support/delivery.ts'
 
 const policy = { attempts: 3, age: 1_000, backoff: { first: 1, max: 2 }, concurrency: 1 }
+/** Time as it is where no clock was moved. */
+const at = (ms: number) => ({ wall: () => ms, now: () => ms, of: (wall: number) => wall })
 const plain = (text: string) => text
 const entry = entryOf({ id: 'm', at: 0 })
 const answered = { kind: 'retry', reason: 'busy', answered: true } as const
@@ -16,32 +18,32 @@ const unanswered: Outcome = { kind: 'retry', reason: 'connection refused', answe
 
 describe('decide', () => {
   it('lets go of what is delivered', () => {
-    assert.deepEqual(decide(entry, { kind: 'delivered' }, policy, 1, plain), { kind: 'delivered' })
+    assert.deepEqual(decide(entry, { kind: 'delivered' }, policy, at(1), plain), { kind: 'delivered' })
   })
 
   it('spends an attempt for an answer, and none for a network failure or while blocked', () => {
-    const after = (outcome: Outcome) => entryAfter(decide(entry, outcome, policy, 1, plain))?.attempts
+    const after = (outcome: Outcome) => entryAfter(decide(entry, outcome, policy, at(1), plain))?.attempts
     assert.equal(after(answered), 1)
     assert.equal(after(unanswered), 0)
     assert.equal(after({ kind: 'blocked', reason: 'no such queue' }), 0)
   })
 
   it('gives up when the attempts are spent, with the last reason', () => {
-    const decision = decide({ ...entry, attempts: 2 }, answered, policy, 1, plain)
+    const decision = decide({ ...entry, attempts: 2 }, answered, policy, at(1), plain)
     assert.equal(decision.kind === 'failed' && decision.failure, 'exhausted')
     assert.equal(decision.kind === 'failed' && decision.reason, 'gave up after 3 attempts: busy')
     assert.equal(entryAfter(decision)?.attempts, 3)
   })
 
   it('gives up at once what is rejected', () => {
-    const decision = decide(entry, { kind: 'rejected', reason: 'too large' }, policy, 5, plain)
+    const decision = decide(entry, { kind: 'rejected', reason: 'too large' }, policy, at(5), plain)
     assert.equal(decision.kind === 'failed' && decision.failure, 'rejected')
     assert.deepEqual(entryAfter(decision)?.errors, [{ at: 5, reason: 'too large' }])
   })
 
   it('gives up by age what never gets an answer, however often it was tried', () => {
-    assert.equal(decide({ ...entry, attempts: 2 }, unanswered, policy, 999, plain).kind, 'again')
-    const decision = decide(entry, unanswered, policy, 1_000, plain)
+    assert.equal(decide({ ...entry, attempts: 2 }, unanswered, policy, at(999), plain).kind, 'again')
+    const decision = decide(entry, unanswered, policy, at(1_000), plain)
     assert.equal(decision.kind === 'failed' && decision.failure, 'expired')
     assert.match(
       decision.kind === 'failed' ? decision.reason : '',
@@ -50,19 +52,19 @@ describe('decide', () => {
   })
 
   it('counts the age from a replay', () => {
-    assert.equal(decide({ ...entry, since: 5_000 }, unanswered, policy, 5_999, plain).kind, 'again')
-    assert.equal(decide({ ...entry, since: 5_000 }, unanswered, policy, 6_000, plain).kind, 'failed')
+    assert.equal(decide({ ...entry, since: 5_000 }, unanswered, policy, at(5_999), plain).kind, 'again')
+    assert.equal(decide({ ...entry, since: 5_000 }, unanswered, policy, at(6_000), plain).kind, 'failed')
   })
 
   it('hands on how long the far side asked to wait', () => {
-    const decision = decide(entry, { ...answered, afterMs: 7_000 }, policy, 1, plain)
+    const decision = decide(entry, { ...answered, afterMs: 7_000 }, policy, at(1), plain)
     const next = decision.kind === 'again' ? decision.entry : entry
     assert.deepEqual(next.wish, { at: 1, ms: 7_000 })
-    assert.equal(wishLeft(next, 1), 7_000)
-    assert.equal(wishLeft(next, 7_000), 1)
-    assert.equal(wishLeft(next, 7_001), 0)
-    assert.equal(wishLeft(next, 0), 0, 'a wish from the future is no reason to wait')
-    const again = decide(next, answered, policy, 2, plain)
+    assert.equal(wishLeft(next, at(1)), 7_000)
+    assert.equal(wishLeft(next, at(7_000)), 1)
+    assert.equal(wishLeft(next, at(7_001)), 0)
+    assert.equal(wishLeft(next, at(0)), 0, 'a wish from the future is no reason to wait')
+    const again = decide(next, answered, policy, at(2), plain)
     assert.ok(again.kind === 'again' && !('wish' in again.entry), 'a wish is for one wait')
   })
 
@@ -70,7 +72,7 @@ describe('decide', () => {
     const redactor = new Redactor()
     redactor.add('hunter2-hunter2')
     const reason = `key hunter2-hunter2 \0 \ud800 ${'€'.repeat(2_000)}`
-    const decision = decide(entry, { kind: 'rejected', reason }, policy, 1, (text) => redactor.scrub(text))
+    const decision = decide(entry, { kind: 'rejected', reason }, policy, at(1), (text) => redactor.scrub(text))
     const kept = entryAfter(decision)?.errors?.[0]?.reason ?? ''
     assert.match(kept, /^key \[redacted\] \uFFFD \uFFFD €+…$/)
     assert.ok(Buffer.byteLength(kept) <= maxReasonBytes)
@@ -79,15 +81,15 @@ describe('decide', () => {
   it('keeps a secret out even where the bound would cut it in two', () => {
     const reason = `${'x'.repeat(maxReasonBytes - 8)}hunter2-hunter2`
     const scrub = (text: string) => text.replaceAll('hunter2-hunter2', '[redacted]')
-    const decision = decide(entry, { kind: 'rejected', reason }, policy, 1, scrub)
+    const decision = decide(entry, { kind: 'rejected', reason }, policy, at(1), scrub)
     assert.ok(!JSON.stringify(decision).includes('hunter'))
   })
 
   it('keeps the first error and the last nine; hours of the same network failure count as one', () => {
     let now: Entry = { ...entry, at: 0 }
     const patient = { ...policy, attempts: 1_000, age: 1e9 }
-    const step = (outcome: Outcome, at: number) => {
-      now = entryAfter(decide(now, outcome, patient, at, plain)) ?? now
+    const step = (outcome: Outcome, ms: number) => {
+      now = entryAfter(decide(now, outcome, patient, at(ms), plain)) ?? now
     }
     for (let count = 0; count < 20; count += 1) step({ ...answered, reason: `answer ${count}` }, count)
     const reasons = () => now.errors?.map((error) => error.reason)
@@ -104,7 +106,7 @@ describe('decide', () => {
         let time = 0
         for (const [outcome, passed] of steps) {
           time += passed
-          const decision = decide(now, outcome, policy, time, plain)
+          const decision = decide(now, outcome, policy, at(time), plain)
           if (decision.kind !== 'again') return
           assert.ok(decision.entry.attempts < policy.attempts && time < policy.age)
           assert.ok((decision.entry.errors?.length ?? 0) <= 10)

@@ -21,14 +21,14 @@ const backends = {
   // More than a page of them.
   redis: {
     many: 1_500,
-    async start(scope: Scope) {
+    start: async (scope: Scope) => {
       const { url } = await startRedis(scope)
       return (clock: Clock) => openRedisQueues({ url, role: 'ingest', log: silent, clock, ...short })
     },
   },
   embedded: {
     many: 40,
-    async start(scope: Scope) {
+    start: async (scope: Scope) => {
       const folder = await temporaryFolder(scope)
       return (clock: Clock) => openEmbeddedQueues({ folder, log: silent, clock, ...short })
     },

@@ -8,9 +8,9 @@ export interface MovedClock {
   /** Watched, and looked at after each move. */
   readonly clock: WatchedClock
   /** Moves it, from where it is, and looks. */
-  move(ms: number): void
+  readonly move: (ms: number) => void
   /** Moves it without that anybody sees it. */
-  moveUnseen(ms: number): void
+  readonly moveUnseen: (ms: number) => void
 }
 
 export function movedClock(scope: Scope, log: Log = silent): MovedClock {

@@ -120,6 +120,17 @@ function createProcess(memory: Memory): MemoryProcess {
     describe: 'a double in memory',
     store: storeOf(memory, reach),
     ping: reach,
+    memo: (owner) => ({
+      async read() {
+        await reach()
+        const text = memory.store.get(`memo/${owner}`)
+        return text === undefined ? undefined : (JSON.parse(text) as unknown)
+      },
+      async write(value) {
+        await reach()
+        memory.store.set(`memo/${owner}`, textOf(value))
+      },
+    }),
     die() {
       life.abort()
       for (const jobs of memory.queues.values()) release(jobs, mine)
