@@ -5,6 +5,7 @@ import { QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
+import { admitted, type OnDropped, type Room } from '../core/room.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { createDeadLetterReader, type DeadLetterFilter } from '../delivery/dead-letters.ts'
 import { messageOf } from '../delivery/entry-message.ts'
@@ -17,6 +18,8 @@ export interface DeadLettersOptions {
   /** How a message that a bridge refused is handed in again; undefined where there is no such bridge. */
   readonly bridge: (owner: string) => ((publish: Publish, id: string) => Promise<Accepted>) | undefined
   readonly enqueue: (message: Message, deliveries: readonly Delivery[], set: string) => Promise<void>
+  readonly room: Room
+  readonly onDropped: OnDropped
 }
 
 const kinds: readonly FailureKind[] = ['rejected', 'exhausted', 'expired', 'crashed', 'evaluation', 'refused']
@@ -28,6 +31,8 @@ export function createDeadLetters({
   rules,
   enqueue,
   bridge,
+  room,
+  onDropped,
 }: DeadLettersOptions): ControlPlane['deadLetters'] {
   const reader = createDeadLetterReader(queues)
   const operator = createDeadLetterOperator({ queues, reader, workers, rerun })
@@ -43,7 +48,11 @@ export function createDeadLetters({
     const outcome = (await set.evaluate(message)).find((found) => found.rule === rule)
     if (outcome?.kind === 'failed') return 'failed'
     // Its age is counted anew: for its workers it is a new message, and it may have been a letter for days.
-    if (outcome?.kind === 'deliveries') await enqueue({ ...message, at: Date.now() }, outcome.deliveries, set.hash)
+    if (outcome?.kind === 'deliveries') {
+      // Where there is no room for it, it stays what it is.
+      if (room.complain(outcome.deliveries.map(({ worker }) => worker)) !== undefined) return 'failed'
+      await enqueue({ ...message, at: Date.now() }, admitted(outcome.deliveries, room, onDropped), set.hash)
+    }
     return 'routed'
   }
 

@@ -19,6 +19,7 @@ import { openStoreRecords } from '../identity/store-records.ts'
 import type { ServedMetrics } from '../observe/metrics.ts'
 import { createEnqueuer } from '../queue/group-commit.ts'
 import { createAuthSupport } from './auth-support.ts'
+import { openBacklogs } from './backlogs.ts'
 import { type Bridges, startBridges } from './bridges.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { createCertificatePlane } from './certificates.ts'
@@ -87,9 +88,25 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     bytesPerEnvelope: settings.queue.envelope.bytes,
     keepsOutput: (worker) => snapshot.config.workers.get(worker)?.keep === 'output',
     metrics,
+    adding: (worker, bytes) => room.adding(worker, bytes),
   })
   const ledger = createLedger({ queues, workers: ownWorkers, log })
-  const keeper = createLetterKeeper({ queues, log, metrics })
+  const { capacity: room, onDropped } = await openBacklogs({
+    queues,
+    settings,
+    workers: () => snapshot.config.workers,
+    log,
+    metrics,
+    lifecycle,
+  })
+  const keeper = createLetterKeeper({
+    queues,
+    // What a bridge's devices are refused must not stop the bridge; what a rule fails on was let in, and none of it falls out.
+    isBounded: (owner) => kindOfOwner(owner) === 'bridge',
+    adding: (owner, bytes) => room.adding(owner, bytes),
+    log,
+    metrics,
+  })
   const enqueue = enqueuer.enqueue.bind(enqueuer)
   let doors: Doors | undefined
   let bridges: Bridges | undefined
@@ -103,7 +120,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   lifecycle.add('control channel', (deadlineMs) => control.close(deadlineMs))
   lifecycle.add('enqueuer', () => enqueuer.close(), 2)
 
-  const failures = createFailureTaker({ queues, owners: ownWorkers, rules, enqueue, log, metrics })
+  const failures = createFailureTaker({ queues, owners: ownWorkers, rules, enqueue, room, onDropped, log, metrics })
   lifecycle.add('failures', (deadlineMs) => failures.close(deadlineMs), 2)
   lifecycle.add('traces', () => options.tracer.close())
   failures.start()
@@ -121,6 +138,8 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     rules,
     enqueue: (messages, set) => enqueuer.enqueueAll(messages, set),
     keepFailed: (message, rule, reason) => keeper.keep(deadLetterOfRuleFailure(message, rule, reason)),
+    room,
+    onDropped,
     limiter,
     limits,
     log,
@@ -206,6 +225,8 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
         workers: ownWorkers,
         rules,
         enqueue,
+        room,
+        onDropped,
         bridge: (owner) => bridges?.handIn(owner),
       }),
       policy: {
@@ -234,7 +255,9 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   async function countAll(states: WorkerStates): Promise<readonly WorkerStatus[]> {
     const names = new Set([...ownWorkers(), ...(await queues.owners())])
     return Promise.all(
-      [...names].toSorted().map((name) => countOwner(queues, name, stateOf(name, snapshot.config, states))),
+      [...names]
+        .toSorted()
+        .map((name) => countOwner(queues, name, stateOf(name, snapshot.config, states), room.backlogOf(name))),
     )
   }
 

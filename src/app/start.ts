@@ -62,7 +62,7 @@ async function startHere({ running, redactor, catalog, runtime, isFirst }: Parts
   const queues = await openQueues(settings, log, runtime.clock)
   lifecycle.add('queue', () => queues.close())
   const tracer = new Tracer()
-  const workers = new Workers({ queues, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
+  const workers = new Workers({ queues, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
   lifecycle.add('workers', (deadlineMs) => workers.close(deadlineMs), 4)
   await workers.apply(definitions.values(), settings.shutdown)
   const { doors, readiness } = await startIngest({

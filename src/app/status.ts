@@ -1,5 +1,6 @@
 import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
+import type { Backlog } from '../queue/capacity.ts'
 
 export interface WorkerStatus {
   readonly name: string
@@ -9,6 +10,8 @@ export interface WorkerStatus {
   readonly delayed: number
   readonly failures: number
   readonly dead: number
+  /** What it has in the queue and what it may have, in bytes, estimated; absent while that isn't measured. */
+  readonly backlog?: { readonly bytes: number; readonly limit: number; readonly full: boolean }
   /** `idle`, `running`, `blocked: …`, `in another process`, or `no file owns it`. */
   readonly state: string
 }
@@ -26,7 +29,12 @@ export interface IngestStatus {
 }
 
 /** The queues of one owner, counted. */
-export async function countOwner(queues: Queues, name: string, state: string): Promise<WorkerStatus> {
+export async function countOwner(
+  queues: Queues,
+  name: string,
+  state: string,
+  backlog?: Backlog,
+): Promise<WorkerStatus> {
   const [work, failures, dead] = await Promise.all([
     queues.counts({ owner: name, part: 'work' }),
     queues.counts({ owner: name, part: 'failures' }),
@@ -40,6 +48,7 @@ export async function countOwner(queues: Queues, name: string, state: string): P
     delayed,
     failures: failures.waiting + failures.active + failures.delayed,
     dead: dead.waiting,
+    ...(backlog !== undefined && { backlog: { bytes: backlog.bytes, limit: backlog.limit, full: backlog.full } }),
     state,
   }
 }

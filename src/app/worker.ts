@@ -31,7 +31,7 @@ export async function runWorkers(file: string, names: readonly string[], catalog
     const queues = await openQueues(settings, log, runtime.clock, 'worker')
     lifecycle.add('queue', () => queues.close())
     const tracer = new Tracer()
-    const workers = new Workers({ queues, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
+    const workers = new Workers({ queues, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
     const readiness = createReadiness(queues, () => !lifecycle.isStopping)
     const reload = supervisor === undefined ? () => running.reload() : () => supervisor.askReload()
     const elsewhere = () => Promise.reject(new SluiceError('WRONG_USE', 'this is a worker; ask its ingest'))

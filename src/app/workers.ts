@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
+import { backlogPolicy } from '../config/backlog-schema.ts'
+import type { SluiceSettings } from '../config/sluice-schema.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Credential } from '../core/credential.ts'
 import { SluiceError } from '../core/errors.ts'
@@ -7,13 +9,16 @@ import type { Metrics } from '../core/metrics.ts'
 import type { Queues } from '../core/queue.ts'
 import type { Redactor } from '../core/redactor.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
+import { startTrimming } from '../delivery/trim.ts'
 import { createGate, type Gate } from '../delivery/gate.ts'
 import { createWorkerRunner, type WorkerRunner, type WorkerState } from '../delivery/worker-runner.ts'
+import { dropCounter } from './backlogs.ts'
 import type { Catalog } from './catalog.ts'
 import type { Tracer } from './tracer.ts'
 
 export interface WorkersOptions {
   readonly queues: Queues
+  readonly settings: Pick<SluiceSettings, 'backlog' | 'queue'>
   readonly catalog: Catalog
   readonly redactor: Redactor
   readonly tracer: Tracer
@@ -25,6 +30,7 @@ export interface WorkersOptions {
 interface Running {
   readonly definition: WorkerDefinition
   readonly runner: WorkerRunner
+  readonly stopTrimming: () => void
 }
 
 /** The workers of one process. They may be replaced one by one while the others go on. */
@@ -66,7 +72,7 @@ export class Workers {
 
   #start(definition: WorkerDefinition): void {
     if (this.#closed) return
-    const { catalog, tracer, queues, redactor, log, clock, metrics } = this.#options
+    const { catalog, tracer, queues, settings, redactor, log, clock, metrics } = this.#options
     const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
     if (forwarder === undefined)
       throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
@@ -81,12 +87,22 @@ export class Workers {
       metrics,
       gate: this.#gate,
     })
-    this.#running.set(definition.name, { definition, runner })
+    const { backlog, queue } = settings
+    const stopTrimming = startTrimming({
+      worker: definition.name,
+      policy: backlogPolicy(backlog, definition.backlog),
+      queues,
+      ...(queue.size !== undefined && { size: queue.size }),
+      onDropped: dropCounter(metrics),
+      log: log.with({ worker: definition.name }),
+    })
+    this.#running.set(definition.name, { definition, runner, stopTrimming })
     runner.start()
     log.info({ worker: definition.name, kind: definition.kind }, 'worker started')
   }
 
   async #stop(name: string, runner: WorkerRunner, deadlineMs: number): Promise<void> {
+    this.#running.get(name)?.stopTrimming()
     await runner.close(deadlineMs)
     this.#running.delete(name)
     this.#options.log.info({ worker: name }, 'worker stopped')

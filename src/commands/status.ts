@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { IngestStatus } from '../app/status.ts'
+import type { IngestStatus, WorkerStatus } from '../app/status.ts'
 import { ask } from './context.ts'
 import { paint, printTable } from './output.ts'
 
@@ -17,12 +17,22 @@ export function addStatus(program: Command): void {
       for (const { name, state } of status.bridges) console.log(`bridge   ${name}: ${state}`)
       console.log(`rules    ${status.rules} (set ${status.ruleSet})\n`)
       printTable([
-        ['worker', 'waiting', 'active', 'delayed', 'failures', 'dead letters', 'state'],
-        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, state }) => [
+        ['worker', 'waiting', 'active', 'delayed', 'failures', 'dead letters', 'room', 'state'],
+        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, backlog, state }) => [
           name,
           ...[waiting, active, delayed, failures, dead].map(String),
+          roomOf(backlog),
           state,
         ]),
       ])
     })
+}
+
+/** How much of what it may have in the queue a worker has; loud from 80% on. */
+function roomOf(backlog: WorkerStatus['backlog']): string {
+  if (backlog === undefined) return '?'
+  const percent = Math.floor((backlog.bytes / Math.max(1, backlog.limit)) * 100)
+  const text = `${percent}% of ${Math.round(backlog.limit / 1_048_576)} MiB`
+  if (backlog.full) return `FULL: ${text}`
+  return percent >= 80 ? `NEAR: ${text}` : text
 }

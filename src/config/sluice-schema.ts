@@ -4,6 +4,7 @@ import { complainAboutCiphers, type TlsPolicyName, tlsPolicyNames, tlsPolicyWith
 import { parseRedisUrl } from '../core/redis-url.ts'
 import { awsTopicLimits, complainAboutTopicFilter } from '../core/topic.ts'
 import { bytes, duration } from '../core/units.ts'
+import { backlog } from './backlog-schema.ts'
 
 /** Names that become parts of queue names, client ids and metric labels. */
 export const shortName = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must have 1 to 64 letters, digits, "_" or "-"')
@@ -224,6 +225,9 @@ const queueSettings = z
     url: queueUrl,
     durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
     acceptLoss: z.boolean().default(false),
+    size: bytes()
+      .refine((size) => size > 0, 'must be more than 0')
+      .exactOptional(),
     tls: tls.exactOptional(),
     sentinel: sentinel.exactOptional(),
     envelope: envelope.default(() => envelope.parse({})),
@@ -368,6 +372,7 @@ export const sluiceSchema = z.strictObject({
   broker: broker.prefault({}),
   bridges: z.array(bridge).default([]),
   queue: queue.prefault('embedded'),
+  backlog: backlog.prefault({}),
   rules: filePath().default('./rules'),
   workers: filePath().default('./workers'),
   identity: filePath().default('./identity'),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../core/units.ts'
+import { ownBacklog } from './backlog-schema.ts'
 import { shortName } from './sluice-schema.ts'
 
 const backoff = z
@@ -22,6 +23,7 @@ export const workerSchema = z.strictObject({
   kind: z.string().min(1),
   keep: z.enum(['original', 'output']).default('original'),
   delivery: delivery.default(() => delivery.parse({})),
+  backlog: ownBacklog.exactOptional(),
   with: z.record(z.string(), z.unknown()).default({}),
   credential: z.looseObject({ type: z.string() }).exactOptional(),
 })

@@ -8,6 +8,7 @@ const table = {
   MESSAGE_REFUSED: 'a door refused the message',
   NOT_RUNNING: 'no running Sluice answers',
   QUEUE_AWAY: 'the queue cannot be reached',
+  QUEUE_FULL: 'there is no room for more',
   QUEUE_CORRUPT: 'the embedded queue cannot be opened',
   QUEUE_HELD: 'the embedded queue is held by another process',
   QUEUE_UNSAFE: 'the queue may lose acknowledged messages',

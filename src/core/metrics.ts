@@ -42,7 +42,7 @@ export const metricTable = {
     labels: ['owner', 'kind'],
   },
   sluice_dead_letters_dropped_total: {
-    help: 'The oldest dead letters of a rule that failed, dropped over the bound of how many are kept.',
+    help: 'The oldest dead letters of a bridge, of messages that were refused, dropped over the bound of how many are kept.',
     labels: ['owner'],
   },
   sluice_bridge_connected: { help: '1 while the bridge is connected.', labels: ['bridge'] },
@@ -64,6 +64,18 @@ export const metricTable = {
   sluice_broker_messages_dropped_total: {
     help: 'Messages that the embedded broker gave up on the way in (qos0, will) or out to a subscriber, by reason.',
     labels: ['reason'],
+  },
+  sluice_worker_backlog_bytes: {
+    help: 'What a worker has in the queue: work, failures and dead letters, estimated; also of rules and bridges, as rule:NAME.',
+    labels: ['worker'],
+  },
+  sluice_worker_backlog_limit_bytes: {
+    help: 'What it may have; at this bound what is for it is refused, unless its file says otherwise.',
+    labels: ['worker'],
+  },
+  sluice_messages_dropped_total: {
+    help: 'Messages let fall because the config says so by name: full (drop-oldest, drop-newest), kept-age, kept-messages, kept-bytes.',
+    labels: ['owner', 'reason'],
   },
   sluice_queue_entries: { help: 'Jobs in a queue, by state.', labels: ['worker', 'state'] },
 } as const satisfies Readonly<Record<string, { readonly help: string; readonly labels: readonly string[] }>>

@@ -84,6 +84,13 @@ export interface Queues {
   remove(queue: QueueName, ids: readonly string[], became?: Fate): Promise<number>
   /** Every worker that has a queue in the store, whether a file owns it or not: found from what is there, whatever was remembered. */
   owners(): Promise<readonly string[]>
+  /**
+   * What the queues of each owner take in the store: counted, and bytes from a sample of what is there, so that nothing adds up to
+   * an error. An owner without jobs has zeros. `parts`: all three, or those that may be looked at.
+   */
+  sizes(owners: readonly string[], parts?: readonly QueueName['part'][]): Promise<ReadonlyMap<string, QueueSize>>
+  /** How much the store can hold. */
+  room(): Promise<QueueRoom>
   readonly store: Store
   readonly ledger: LedgerStore
   /** What a worker remembers for itself, beside its queue. */
@@ -102,6 +109,23 @@ export interface NewJob {
   readonly data: unknown
   /** What it brings in, for the ledger. */
   readonly entering?: Entering
+}
+
+export interface QueueSize {
+  readonly jobs: number
+  /** With what the store needs beside the data; an estimate. */
+  readonly bytes: number
+  /** Those of them that are dead letters. */
+  readonly deadBytes: number
+}
+
+export interface QueueRoom {
+  /** Bytes for queues: `maxmemory` of Redis, or what the disk of an embedded queue has free and the queue takes already. */
+  readonly bytes: number
+  /** Bytes that can still be written before the store as a whole is too full to work on: what lies in it must be got out still. */
+  readonly left: number
+  /** Where `bytes` comes from, for people. */
+  readonly what: string
 }
 
 export interface StoredJob<Data> {

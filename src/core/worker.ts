@@ -1,3 +1,4 @@
+import type { BacklogPolicy } from './room.ts'
 import type { Position } from './problem.ts'
 
 /** How a worker treats failure and load; durations in milliseconds. */
@@ -19,6 +20,8 @@ export interface WorkerDefinition {
   /** `output`: originals are not kept in the queue once `select` has made something else. */
   readonly keep: 'original' | 'output'
   readonly delivery: DeliveryPolicy
+  /** What its file says of its backlog; the rest is as sluice.yaml says. */
+  readonly backlog?: Partial<BacklogPolicy>
   /** Defaults under every action's `with`. */
   readonly with: Readonly<Record<string, unknown>>
   /** The kind's settings, as its schema gives them. */

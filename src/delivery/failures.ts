@@ -5,6 +5,8 @@ import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Consumer, Handled, Job, Queues } from '../core/queue.ts'
 import { kindOfOwner } from '../core/owner.ts'
+import { createPacedLog } from '../core/paced-log.ts'
+import { admitted, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { type Fate, sumOfTallies, type Tally, tallyOf } from '../core/tally.ts'
 import { messageOf } from './entry-message.ts'
@@ -19,6 +21,9 @@ export interface FailureTakerOptions {
   readonly rules: () => RuleSet
   /** Resolves when every delivery is durable; rejects with QUEUE_AWAY. */
   readonly enqueue: (message: Message, deliveries: readonly Delivery[], set: string) => Promise<void>
+  /** Whether queues may hold more; without it they always may. */
+  readonly room?: Room
+  readonly onDropped?: OnDropped
   readonly log: Log
   readonly metrics: Metrics
   /** Milliseconds. */
@@ -48,7 +53,8 @@ export interface FailureTaker {
  * the rules and may add to every queue; with no ingest running, failures wait.
  */
 export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
-  const { queues, rules, enqueue, log, metrics } = options
+  const { queues, rules, enqueue, log, metrics, room = endlessRoom, onDropped = () => {} } = options
+  const paced = createPacedLog(log)
   const { lookMs = 15_000, awayMs = 2_000, unreadableMs = 600_000 } = options.settings ?? {}
   const consumers = new Map<string, Consumer>()
   const said = new Set<string>()
@@ -126,7 +132,17 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
     if (rule === undefined || !rule.to.some((action) => action.worker === owner)) return false
     const deliveries = await render(set, { ...failure, worker: owner })
     if (deliveries.length === 0) return false
-    await enqueue(messageOf(entry), deliveries, set.hash)
+    // A full worker must not hold up the failures of others: what would go there stays a dead letter where it failed.
+    const noRoom = room.complain(deliveries.map(({ worker }) => worker))
+    if (noRoom !== undefined) {
+      paced.warn(
+        `full ${owner}`,
+        { worker: owner, rule: entry.rule, reason: noRoom },
+        'an error action has no room; the message becomes a dead letter',
+      )
+      return false
+    }
+    await enqueue(messageOf(entry), admitted(deliveries, room, onDropped), set.hash)
     return true
   }
 

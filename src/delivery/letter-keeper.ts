@@ -14,6 +14,10 @@ export interface LetterKeeperOptions {
   readonly max?: number
   /** Their bytes, about 64 MiB: ten thousand of the largest messages would be a gigabyte. */
   readonly maxBytes?: number
+  /** Whether these bounds hold for an owner; without it for all. Those of others are for whoever lets messages in. */
+  readonly isBounded?: (owner: string) => boolean
+  /** Told what goes into whose dead letters, before it does: bytes. */
+  readonly adding?: (owner: string, bytes: number) => void
   readonly log: Log
   readonly metrics: Metrics
 }
@@ -50,7 +54,7 @@ const left = 0.9
  * hundredth of `max` letters the count is looked at, because other ingests may add, too.
  */
 export function createLetterKeeper(options: LetterKeeperOptions): LetterKeeper {
-  const { queues, max = 10_000, maxBytes = 64 * 1024 * 1024, log, metrics } = options
+  const { queues, max = 10_000, maxBytes = 64 * 1024 * 1024, isBounded = () => true, log, metrics } = options
   const waiting = new Map<string, Waiting[]>()
   const since = new Map<string, Since>()
 
@@ -73,6 +77,10 @@ export function createLetterKeeper(options: LetterKeeperOptions): LetterKeeper {
   }
 
   async function addSome(owner: string, some: readonly Waiting[]): Promise<void> {
+    options.adding?.(
+      owner,
+      some.reduce((sum, { job }) => sum + bytesOf(job.data), 0),
+    )
     try {
       await queues.add(
         deadOf(owner),
@@ -91,6 +99,7 @@ export function createLetterKeeper(options: LetterKeeperOptions): LetterKeeper {
   }
 
   async function bound(owner: string, added: readonly Waiting[]): Promise<void> {
+    if (!isBounded(owner)) return
     // Nothing is known of what was there before: the first letter looks.
     const known = since.get(owner) ?? { letters: max, bytes: maxBytes, counted: max }
     since.set(owner, known)

@@ -5,6 +5,7 @@ import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { createPacedLog } from '../core/paced-log.ts'
+import { admitted, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { addressOf, type TopicLimits } from '../core/topic.ts'
 import { type Refusal, refusalOf } from './judge.ts'
@@ -29,6 +30,10 @@ export interface AcceptOptions {
   ) => readonly Promise<void>[]
   /** Keeps a message that a rule failed on among the dead letters of that rule; resolves when durable. */
   readonly keepFailed: (message: Message, rule: string, reason: string) => Promise<void>
+  /** Whether queues may hold more; asked before anything of a message goes anywhere. Without it they always may. */
+  readonly room?: Room
+  /** Called for what a full worker lets fall (`whenFull: drop-newest`). */
+  readonly onDropped?: OnDropped
   readonly limiter: RateLimiter
   readonly limits: TopicLimits & { readonly payload: number }
   readonly log: Log
@@ -38,6 +43,9 @@ export interface AcceptOptions {
 
 /** How long a publisher is asked to wait when the queue is away; it has no better guess than we. */
 const awayMs = 2_000
+
+/** The same where a queue is full: it is measured every second, and what fills it is worked off in larger pieces. */
+const fullMs = 5_000
 
 /** A message that was let in: what it is called, and what it becomes. */
 interface Arrival {
@@ -91,7 +99,7 @@ export function createAcceptBatch(door: Door, options: AcceptOptions): AcceptBat
 }
 
 function createWay(door: Door, options: AcceptOptions) {
-  const { limiter, metrics } = options
+  const { limiter, metrics, room = endlessRoom, onDropped = () => {} } = options
   const now = options.now ?? Date.now
   const refusals = createPacedLog(options.log)
   const planning = { door, metrics, refusals }
@@ -112,9 +120,13 @@ function createWay(door: Door, options: AcceptOptions) {
   async function take(arrivals: readonly Arrival[]): Promise<readonly Accepted[]> {
     const rules = options.rules()
     const at = now()
-    const plans = await Promise.all(
+    const planned = await Promise.all(
       arrivals.map(({ id, speaker, publish }) => planFor(messageFrom(id, at, speaker, publish), rules, planning)),
     )
+    // All of them before anything of one goes in: what came together goes in together, and a message never in part.
+    const noRoom = room.complain(ownersOf(planned))
+    if (noRoom !== undefined) return arrivals.map(({ id }) => defer(id, 503, fullMs, noRoom))
+    const plans = planned.map((plan) => ({ ...plan, deliveries: admitted(plan.deliveries, room, onDropped) }))
     const full = plans.filter(({ deliveries, refusal }) => refusal === undefined && deliveries.length > 0)
     let queued: Iterator<Promise<void>>
     try {
@@ -209,5 +221,13 @@ function messageFrom(id: string, at: number, speaker: Speaker, publish: Publish)
     ...(thing !== undefined && { thing }),
     ...(clientId !== undefined && { clientId }),
     ...(speaker.sourceIp !== undefined && { sourceIp: speaker.sourceIp }),
+  }
+}
+
+/** Whose queues messages would go to. */
+function* ownersOf(plans: readonly Plan[]): Generator<string> {
+  for (const { deliveries, kept } of plans) {
+    for (const { worker } of deliveries) yield worker
+    for (const { rule } of kept) yield `rule:${rule}`
   }
 }

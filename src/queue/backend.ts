@@ -2,7 +2,16 @@ import type { BackendFactory, ConnectionOptions, Job as BullJob, Queue, RedisQue
 import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Entering, LedgerStore } from '../core/ledger.ts'
-import type { Durability, PagedJob, QueueCounts, QueueName, Store, StoredJob } from '../core/queue.ts'
+import type {
+  Durability,
+  PagedJob,
+  QueueCounts,
+  QueueName,
+  QueueRoom,
+  QueueSize,
+  Store,
+  StoredJob,
+} from '../core/queue.ts'
 import type { BullName } from './names.ts'
 
 /** A job on its way into a queue: BullMQ's id, and the data in the form the backend keeps it. */
@@ -73,6 +82,8 @@ export interface Backend {
   owners(): Promise<readonly string[]>
   /** Writes something small that leaves nothing behind; resolves when that is as durable as an add, and fails where an add would. */
   prove(): Promise<void>
+  sizes(owners: readonly string[], parts: readonly QueueName['part'][]): Promise<ReadonlyMap<string, QueueSize>>
+  room(): Promise<QueueRoom>
   /** Something went wrong in BullMQ's own background work. */
   complain(error: unknown): void
   close(): Promise<void>

@@ -6,6 +6,8 @@ import { parsedJson } from '../core/parsed-json.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
 import { WriteProof } from './write-proof.ts'
 
+const allParts = ['work', 'failures', 'dead'] as const
+
 /** The contract of core/queue.ts on BullMQ, whatever BullMQ itself stands on. */
 export function createQueues(backend: Backend, log: Log): Queues {
   const consumers = new Set<Consumer>()
@@ -101,6 +103,8 @@ export function createQueues(backend: Backend, log: Log): Queues {
     },
 
     owners: () => backend.attempt(() => backend.owners()),
+    sizes: (owners, parts = allParts) => backend.attempt(() => backend.sizes(owners, parts)),
+    room: () => backend.attempt(() => backend.room()),
     // Where it is known to be away, no earlier write counts.
     ping: () => backend.attempt(() => proof.ask()),
 

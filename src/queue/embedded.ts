@@ -11,6 +11,7 @@ import { corrupt, prepareDatabaseFolder } from './embedded-folder.ts'
 import { EmbeddedPool } from './embedded-pool.ts'
 import { createEmbeddedLedger, jobNameOf, ledgerTables } from './embedded-ledger.ts'
 import { needRoom } from './embedded-room.ts'
+import { EmbeddedSizes } from './embedded-sizes.ts'
 import { allOwners, pageBytes, pageOfWaiting, removeWaiting } from './embedded-statements.ts'
 import { createEmbeddedStore, storeTables, writeProof } from './embedded-store.ts'
 import { startHousekeeping } from './housekeeping.ts'
@@ -110,6 +111,7 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
   const connection = pool as never
   const queues = new Map<string, Promise<Queue>>()
   const registered = new Set<string>()
+  const sizes = new EmbeddedSizes(database, folder)
   const warn = createPacedWarn(log)
   const stopHousekeeping = startHousekeeping(database, log)
   let closed = false
@@ -238,6 +240,9 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
       const { rows } = await database.query(allOwners)
       return (rows as readonly { readonly owner: string }[]).map(({ owner }) => decodeName(owner)).sort()
     },
+
+    sizes: (owners, parts) => sizes.of(owners, parts),
+    room: () => sizes.room(),
 
     async prove() {
       await needRoom(folder)

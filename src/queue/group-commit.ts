@@ -15,6 +15,8 @@ export interface EnqueuerOptions extends Partial<LaneLimits> {
   /** Entries that may wait. 100,000: small messages cost more than their bytes. */
   readonly waitingEntries?: number
   readonly metrics?: Metrics
+  /** Told what goes into which queue, before it does. */
+  readonly adding?: (worker: string, bytes: number) => void
 }
 
 /** A message and where it goes. */
@@ -51,6 +53,7 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
     waitingBytes = 67_108_864,
     waitingEntries = 100_000,
     metrics = uncounted,
+    adding = () => {},
   } = options
   const limits: LaneLimits = { ...defaults, ...withoutUndefined(options) }
   const lanes = new Map<string, Lane>()
@@ -63,6 +66,7 @@ export function createEnqueuer(queues: Pick<Queues, 'add'>, options: EnqueuerOpt
   let closed = false
 
   const events = {
+    adding,
     added(worker: string, envelopes: number, entries: number) {
       metrics.count('sluice_envelopes_added_total', { worker }, envelopes)
       metrics.count('sluice_envelope_entries_total', { worker }, entries)

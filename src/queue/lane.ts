@@ -44,6 +44,7 @@ interface Batch {
 }
 
 export interface LaneEvents {
+  adding(worker: string, bytes: number): void
   added(worker: string, envelopes: number, entries: number): void
   /** These bytes wait no more. */
   released(bytes: number, entries: number): void
@@ -129,6 +130,11 @@ export class Lane {
   async #add(batches: readonly Batch[]): Promise<void> {
     this.#inFlight += 1
     const { queues, worker } = this.#target
+    for (const { entries } of batches)
+      this.#events.adding(
+        worker,
+        entries.reduce((sum, { bytes }) => sum + bytes, 0),
+      )
     const error = await queues.add({ owner: worker, part: 'work' }, batches).then(
       () => undefined,
       (thrown: unknown) => asAway(thrown),

@@ -17,6 +17,14 @@ export function bullNameOf(queue: QueueName): BullName {
   return { name: owner + suffixes[queue.part], prefix: `{sluice:${owner}}` }
 }
 
+/** The queue that has this name in the store. */
+export function queueOfName(name: string): QueueName {
+  const dot = name.indexOf('.')
+  const owner = decodeName(dot === -1 ? name : name.slice(0, dot))
+  const part = name.slice(dot + 1)
+  return { owner, part: dot === -1 ? 'work' : part === 'dead' ? 'dead' : 'failures' }
+}
+
 /**
  * Any text as letters, digits, `_`, `-` and `%XX`: no `:` (BullMQ refuses it in names and ids), no `.` (it sets off the
  * part of a queue), no `*` or brace (they mean something in a Redis ACL and in a hash tag).

@@ -16,6 +16,7 @@ import { RedisLink } from './redis-link.ts'
 import { addWithEntries, createRedisLedger } from './redis-ledger.ts'
 import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
 import { RedisOwners } from './redis-owners.ts'
+import { RedisSizes, roomInRedis } from './redis-sizes.ts'
 import { createRedisStore } from './redis-store.ts'
 import { pageOfWaiting, removedAtOnce, removeWaiting } from './redis-waiting.ts'
 
@@ -94,6 +95,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
   const file = new RedisFile(redis, { acceptLoss, writeMs })
   const warn = createPacedWarn(log)
   const owners = new RedisOwners(link, log)
+  const sizes = new RedisSizes(link.redis)
   const queues = new Map<string, Promise<Queue>>()
   /** Queues whose settings are written into this Redis; one that has come back may have an older state. */
   const written = new Set<string>()
@@ -170,6 +172,8 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     keepToClock: (name, inHand) => keepRedisToClock(link, name, { lockMs, stalledCheckMs }, inHand),
     register: (owner) => owners.register(owner),
     owners: () => owners.all(),
+    sizes: (all, parts) => sizes.of(all, parts),
+    room: () => roomInRedis(redis),
     async prove() {
       // A worker's user has keys of its own queues only, and promises nothing to publishers.
       if (role === 'worker') return void (await redis.ping())

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { createDeadLetters } from '../../src/app/dead-letters.ts'
 import type { Message } from '../../src/core/message.ts'
 import { deadLetterOfRuleFailure } from '../../src/delivery/ingest-letters.ts'
+import { endlessRoom } from '../../src/core/room.ts'
 import { compileRules } from '../../src/rules/engine.ts'
 import { createMemoryQueues } from '../support/memory-queues.ts'
 import { rule } from '../support/rules.ts'
@@ -27,6 +28,8 @@ test('a rule’s letter that is replayed after days does not reach its worker ex
     rules: () => compileRules([rule({ name: 'r', from: ['a/#'] })], { kindOf: () => undefined }),
     bridge: () => undefined,
     enqueue: async (sent) => void enqueued.push(sent),
+    room: endlessRoom,
+    onDropped() {},
   })
   const before = Date.now()
   deepEqual(await deadLetters.replay({ id }), { replayed: 1, kept: 0, missing: 0, more: false })

@@ -16,6 +16,7 @@ import type { LedgerReport } from '../../src/delivery/ledger-report.ts'
 import { createDeadLetterOperator } from '../../src/delivery/replay.ts'
 import { deadLetterOfRuleFailure } from '../../src/delivery/ingest-letters.ts'
 import { createLetterKeeper } from '../../src/delivery/letter-keeper.ts'
+import { startKeeping } from '../../src/delivery/keep.ts'
 import { createWorkerRunner } from '../../src/delivery/worker-runner.ts'
 import { enteringOf } from '../../src/queue/entering.ts'
 import { createEnqueuer } from '../../src/queue/group-commit.ts'
@@ -155,17 +156,31 @@ export function testLedger(suite: LedgerSuite): void {
       assert.deepEqual(await reportOn(owner), { rows: expected, problems: [] })
     })
 
-    test('dead letters of a rule that failed are counted where they are kept, and those that fall out by its bound', async () => {
+    test('dead letters of a rule that failed are counted where they are kept, and those that fall out because the config says so', async () => {
       const name = fresh()
-      const keeper = createLetterKeeper({ queues, max: 100, log: silent, metrics: uncounted })
+      const keeper = createLetterKeeper({ queues, isBounded: () => false, log: silent, metrics: uncounted })
       for (let sent = 0; sent < 105; sent += 1)
         await keeper.keep(deadLetterOfRuleFailure(message('x', { id: `m${sent}` }), name, 'no'))
+      const stop = startKeeping({
+        queues,
+        policyOf: (owner) => ({
+          max: { share: 1 },
+          whenFull: 'refuse',
+          ...(owner === `rule:${name}` && { keep: { messages: 100 } }),
+        }),
+        overBy: () => 0,
+        onDropped() {},
+        log: silent,
+        everyMs: 10,
+      })
+      const dead = { owner: `rule:${name}`, part: 'dead' } as const
+      await until('the oldest have fallen out', async () => (await queues.counts(dead)).waiting === 100)
+      stop()
       const { rows, problems } = await reportOn(`rule:${name}`)
       assert.deepEqual(problems, [])
       const [row] = rows
       assert.equal(row?.accepted, 105)
-      assert.equal((row?.dead ?? 0) + (row?.dropped['oldest'] ?? 0), 105)
-      assert.ok((row?.dropped['oldest'] ?? 0) > 0)
+      assert.deepEqual([row?.dead, row?.dropped], [100, { 'kept-messages': 5 }])
       assert.equal(row?.difference, 0)
     })
 

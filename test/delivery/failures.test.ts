@@ -3,6 +3,7 @@ import { describe, it, type TestContext } from 'node:test'
 import type { Entry, Failure, FailureBatch } from '../../src/core/envelope.ts'
 import { SluiceError } from '../../src/core/errors.ts'
 import type { Delivery, Message } from '../../src/core/message.ts'
+import { endlessRoom } from '../../src/core/room.ts'
 import type { RuleDefinition, RuleSet } from '../../src/core/rule.ts'
 import { createFailureTaker, type FailureTakerOptions } from '../../src/delivery/failures.ts'
 import { until } from '../support/cleanup.ts'
@@ -70,6 +71,22 @@ describe('failure taker', () => {
     await taken(queues)
     assert.equal(queues.all(dead).length, 2)
     assert.ok(log.lines.some(({ message }) => message.includes('could not be made')))
+  })
+
+  it('makes a dead letter where its error action has no room, and lets fall what may be', async (t) => {
+    const full = { ...endlessRoom, complain: () => 'the backlog of worker trouble is full' }
+    const { queues, enqueued } = await take(t, [failureOf({ id: 'm' })], { rules: () => ruleSet(), room: full })
+    await taken(queues)
+    assert.equal(enqueued.length, 0)
+    assert.equal(queues.all(dead).length, 1)
+
+    const dropped: unknown[] = []
+    const newest = { ...endlessRoom, dropsNewest: (worker: string) => worker === 'trouble' }
+    const options = { rules: () => ruleSet(), room: newest, onDropped: (one: unknown) => void dropped.push(one) }
+    const other = await take(t, [failureOf({ id: 'n' })], options)
+    await taken(other.queues)
+    assert.equal(other.queues.all(dead).length, 0)
+    assert.deepEqual(dropped, [{ owner: 'trouble', reason: 'full', entries: [{ rule: 'r', action: 1 }] }])
   })
 
   it('lets go of nothing while the queue is away, and hands nothing to error actions twice', async (t) => {

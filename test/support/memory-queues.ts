@@ -24,6 +24,8 @@ export interface MemoryProcess extends Queues {
 export interface MemoryQueues extends MemoryProcess {
   /** While true, everything throws QUEUE_AWAY. */
   away: boolean
+  /** Sets what `room` says, in bytes. */
+  hold(bytes: number, left?: number): void
   /** The same queues as another process sees them. */
   process(): MemoryProcess
   /** The tables as they are now; what is given puts them back, as a store does that went away and came back with an older state. */
@@ -49,6 +51,8 @@ interface Held {
 /** What all processes share. */
 interface Memory {
   away: boolean
+  room: number
+  left: number
   /** Jobs so far. */
   added: number
   readonly queues: Map<string, Map<string, Held>>
@@ -68,6 +72,8 @@ interface MemoryTable {
 export function createMemoryQueues(): MemoryQueues {
   const memory: Memory = {
     added: 0,
+    room: Number.MAX_SAFE_INTEGER,
+    left: Number.MAX_SAFE_INTEGER,
     away: false,
     queues: new Map(),
     books: new Map(),
@@ -83,6 +89,9 @@ export function createMemoryQueues(): MemoryQueues {
     },
     set away(value) {
       memory.away = value
+    },
+    hold(bytes, left = bytes) {
+      Object.assign(memory, { room: bytes, left })
     },
     process: () => createProcess(memory),
     rollBack() {
@@ -191,6 +200,22 @@ function createProcess(memory: Memory): MemoryProcess {
       const there = ids.filter((id) => promoted(memory, queue).get(id)?.state === 'waiting')
       for (const id of there) jobsOf(memory, queue).delete(id)
       return there.length
+    },
+    async sizes(owners) {
+      await reach()
+      const sizeOf = (owner: string) => {
+        const jobs = [...memory.queues]
+          .filter(([key]) => key.startsWith(`${owner}/`))
+          .flatMap(([, all]) => [...all.values()])
+        const dead = [...(memory.queues.get(`${owner}/dead`)?.values() ?? [])]
+        const deadBytes = dead.reduce((sum, { text }) => sum + text.length, 0)
+        return { jobs: jobs.length, deadBytes, bytes: jobs.reduce((sum, { text }) => sum + text.length, 0) }
+      }
+      return new Map(owners.map((owner) => [owner, sizeOf(owner)]))
+    },
+    async room() {
+      await reach()
+      return { bytes: memory.room, left: memory.left, what: 'a double in memory' }
     },
     async owners() {
       await reach()

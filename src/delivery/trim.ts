@@ -1,0 +1,73 @@
+import type { Envelope } from '../core/envelope.ts'
+import { messageOf } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Queues } from '../core/queue.ts'
+import type { BacklogPolicy, OnDropped } from '../core/room.ts'
+import { isEnvelope } from './readable.ts'
+
+export interface TrimOptions {
+  readonly worker: string
+  readonly policy: BacklogPolicy
+  readonly queues: Pick<Queues, 'sizes' | 'room' | 'page' | 'remove'>
+  /** Bytes for all queues together, where the configuration says so. */
+  readonly size?: number
+  readonly onDropped: OnDropped
+  readonly log: Log
+  /** How often it looks, in milliseconds. A second. */
+  readonly everyMs?: number
+}
+
+/** Down to this part of the bound, so that ingest, which stops at the bound, finds room. */
+const trimTo = 0.9
+const envelopesAtOnce = 16
+
+/**
+ * `whenFull: drop-oldest`: lets the oldest envelopes of a worker fall while its work and failures are near its bound. The worker does
+ * that itself: only it may take from its queue. So with no worker running, what is new is refused. Gives what stops it.
+ */
+export function startTrimming(options: TrimOptions): () => void {
+  const { worker, policy, queues, size, onDropped, log, everyMs = 1_000 } = options
+  if (policy.whenFull !== 'drop-oldest') return () => {}
+  const queue = { owner: worker, part: 'work' } as const
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  schedule()
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
+
+  function schedule(): void {
+    if (stopped) return
+    timer = setTimeout(() => {
+      void trim()
+        .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'the backlog could not be measured'))
+        .finally(schedule)
+    }, everyMs).unref()
+  }
+
+  async function trim(): Promise<void> {
+    const { max } = policy
+    const limit = 'bytes' in max ? max.bytes : (size ?? (await queues.room()).bytes) * max.share
+    const found = (await queues.sizes([worker], ['work', 'failures'])).get(worker)
+    if (found === undefined || found.jobs === 0) return
+    const mean = found.bytes / found.jobs
+    let over = found.bytes - limit * trimTo
+    let dropped = 0
+    while (over > 0 && !stopped) {
+      const count = Math.min(envelopesAtOnce, Math.ceil(over / mean))
+      const oldest = await queues.page<Envelope>(queue, undefined, count)
+      if (oldest.length === 0) break
+      for (const { id, data } of oldest) {
+        // One that is in hand by now is not dropped.
+        if ((await queues.remove(queue, [id], 'dropped:full')) === 0) continue
+        const entries = isEnvelope(data) ? data.entries : []
+        onDropped({ owner: worker, reason: 'full', entries })
+        dropped += entries.length
+      }
+      over -= oldest.length * mean
+    }
+    if (dropped > 0)
+      log.warn({ dropped }, 'the oldest messages were dropped: the backlog is full (whenFull: drop-oldest)')
+  }
+}

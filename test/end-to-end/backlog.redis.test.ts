@@ -1,0 +1,91 @@
+import { equal, match, ok } from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
+import { startRedis } from '../support/redis.ts'
+import { oneForEverything, ready, sluice, writeFiles } from '../support/sluice.ts'
+
+const token = 'a-token-for-this-test'
+
+test('a worker that is down is refused at its bound before anything is acknowledged, while others go on, and takes again when it is up', async (t) => {
+  const [folder, port, redis] = [
+    await temporaryFolder(t),
+    await freePort(),
+    await startRedis(t, { parameters: ['--maxmemory', '24mb'] }),
+  ]
+  const config = await writeFiles(folder, {
+    'sluice.yaml': {
+      data: './data',
+      listen: { http: { port } },
+      queue: redis.url,
+      limits: { publishesPerSecond: 100_000, bytesPerSecond: '1GiB' },
+    },
+    'identity/all.yaml': oneForEverything(token),
+    'rules/down.yaml': 'from: down\nto: [{ worker: down }]\n',
+    'rules/both.yaml': 'from: both\nto: [{ worker: up }, { worker: down }]\n',
+    'rules/up.yaml': 'from: up\nto: [{ worker: up }]\n',
+    'rules/newest.yaml': 'from: newest\nto: [{ worker: newest }]\n',
+    'rules/broken.yaml': 'from: broken\nselect: $number(text)\nto: [{ worker: up }]\n',
+    'workers/down.yaml': { kind: 'file', path: join(folder, 'down.ndjson'), backlog: { max: '2MiB' } },
+    'workers/up.yaml': { kind: 'file', path: join(folder, 'up.ndjson') },
+    'workers/newest.yaml': {
+      kind: 'file',
+      path: join(folder, 'newest.ndjson'),
+      backlog: { max: '256KiB', whenFull: 'drop-newest' },
+    },
+  })
+  await ready(sluice(t, config, ['ingest']))
+  const post = async (topic: string, body: string) => {
+    const headers = { authorization: `Bearer ${token}` }
+    const response = await fetch(`http://127.0.0.1:${port}/topics/${topic}`, { method: 'POST', headers, body })
+    return { status: response.status, after: response.headers.get('retry-after'), text: await response.text() }
+  }
+  const payload = (n: number) => JSON.stringify({ n, filler: 'x'.repeat(20_000) })
+  /** Publishes until it is refused; gives the numbers that were acknowledged. */
+  const fill = async (topic: string, most: number) => {
+    const accepted: number[] = []
+    for (let n = 0; n < most; n += 1) {
+      const { status } = await post(topic, payload(n))
+      if (status !== 200) return accepted
+      accepted.push(n)
+    }
+    return accepted
+  }
+  const accepted = await fill('down', 1_000)
+  ok(accepted.length > 50 && accepted.length < 130, `${accepted.length} of 20 kB in 2 MiB`)
+  const refused = await post('both', payload(-1))
+  equal(refused.status, 503)
+  match(refused.text, /the backlog of worker down is full/)
+  ok(Number(refused.after) >= 1)
+  equal((await post('up', '{"up":1}')).status, 200)
+  equal((await post('nothing', '{}')).status, 200)
+
+  // What may be let fall is acknowledged, and counted.
+  for (let n = 0; n < 40; n += 1) equal((await post('newest', payload(n))).status, 200)
+  const command = async (...parameters: string[]) => {
+    const ran = sluice(t, config, parameters)
+    await ran.ended()
+    return ran.output()
+  }
+  await until('status says so', async () => /down .*FULL: \d+% of 2 MiB/.test(await command('status')))
+  const { callControl } = await import('../../src/admin/client.ts')
+  const metrics = async () => String((await callControl(join(folder, 'data/control.sock'), 'GET', '/metrics')).body)
+  const page = await metrics()
+  match(page, /sluice_worker_backlog_limit_bytes\{worker="down"\} 2097152/)
+  const dropped = Number(/sluice_messages_dropped_total\{owner="newest",reason="full"\} (\d+)/.exec(page)?.[1])
+  ok(dropped > 10 && dropped < 40, `${dropped}`)
+
+  // The far side is up again: everything that was acknowledged is delivered, and what is new is taken.
+  await ready(sluice(t, config, ['worker', 'down']))
+  await until('it takes again', async () => (await post('both', payload(-2))).status === 200)
+  const numbers = () =>
+    readFileSync(join(folder, 'down.ndjson'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { n: number }).n)
+  await until('all are there', () => numbers().includes(-2) && numbers().length >= accepted.length + 1)
+  const seen = new Set(numbers())
+  for (const n of accepted) ok(seen.has(n), `${n}`)
+  ok(!seen.has(-1), 'what was refused went nowhere')
+})
