@@ -29,16 +29,16 @@ export function startTrimming(options: TrimOptions): () => void {
   const { worker, policy, queues, size, onDropped, log, everyMs = 1_000 } = options
   if (policy.whenFull !== 'drop-oldest') return () => {}
   const queue = { owner: worker, part: 'work' } as const
-  let stopped = false
+  const stop = new AbortController()
   let timer: NodeJS.Timeout | undefined
   schedule()
   return () => {
-    stopped = true
+    stop.abort()
     clearTimeout(timer)
   }
 
   function schedule(): void {
-    if (stopped) return
+    if (stop.signal.aborted) return
     timer = setTimeout(() => {
       void trim()
         .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'the backlog could not be measured'))
@@ -54,7 +54,7 @@ export function startTrimming(options: TrimOptions): () => void {
     const mean = found.bytes / found.jobs
     let over = found.bytes - limit * trimTo
     let dropped = 0
-    while (over > 0 && !stopped) {
+    while (over > 0 && !stop.signal.aborted) {
       const count = Math.min(envelopesAtOnce, Math.ceil(over / mean))
       const oldest = await queues.page<Envelope>(queue, undefined, count)
       if (oldest.length === 0) break

@@ -2,6 +2,7 @@ import { equal, match, ok } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { startRedis } from '../support/redis.ts'
 import { oneForEverything, ready, sluice, writeFiles } from '../support/sluice.ts'
@@ -69,7 +70,6 @@ test('a worker that is down is refused at its bound before anything is acknowled
     return ran.output()
   }
   await until('status says so', async () => /down .*FULL: \d+% of 2 MiB/.test(await command('status')))
-  const { callControl } = await import('../../src/admin/client.ts')
   const metrics = async () => String((await callControl(join(folder, 'data/control.sock'), 'GET', '/metrics')).body)
   const page = await metrics()
   match(page, /sluice_worker_backlog_limit_bytes\{worker="down"\} 2097152/)
@@ -88,4 +88,6 @@ test('a worker that is down is refused at its bound before anything is acknowled
   const seen = new Set(numbers())
   for (const n of accepted) ok(seen.has(n), `${n}`)
   ok(!seen.has(-1), 'what was refused went nowhere')
+  const ledger = sluice(t, config, ['ledger'])
+  equal(await ledger.ended(), 0, ledger.output())
 })
