@@ -32,8 +32,8 @@ export class Tracer {
       open: async (settings: unknown, context: never) => {
         const forwarder = (await definition.open(settings, context)) as Forwarder
         const traced: Forwarder = {
-          send: async (batch, signal) => {
-            const outcomes = await forwarder.send(batch, signal)
+          send: async (batch, signal, arrived) => {
+            const outcomes = await forwarder.send(batch, signal, arrived)
             for (const [index, item] of batch.entries()) this.#remember(worker, definition.kind, item, outcomes[index])
             this.#wake()
             return outcomes

@@ -36,9 +36,14 @@ export interface Forwarder<With = Readonly<Record<string, unknown>>> {
   /**
    * One attempt for a batch within the definition's limits. Answers one outcome per item, in order; says with `together`
    * which of them one answer refused as a whole. Throws only on a defect (delivery/ takes that as `retry`, not answered). Ends soon
-   * after `signal` aborts.
+   * after `signal` aborts. A batch that takes several requests calls `arrived` with the place of each item that the far side has,
+   * while the others are still under way: what is known then need not be sent again should the process die.
    */
-  send(batch: readonly Item<With>[], signal: AbortSignal): Promise<readonly Outcome[]>
+  send(
+    batch: readonly Item<With>[],
+    signal: AbortSignal,
+    arrived?: (place: number) => void,
+  ): Promise<readonly Outcome[]>
   /** Proves that the far side can be reached and would take messages, without sending one. Throws with the reason if not. */
   check?(signal: AbortSignal): Promise<void>
   close(): Promise<void>

@@ -1,7 +1,7 @@
 import { messageOf } from '../core/errors.ts'
 import type { Forwarder, Item } from '../core/forwarder.ts'
 import type { Log } from '../core/log.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { delivered, type Outcome } from '../core/outcome.ts'
 
 export interface SendContext {
   readonly forwarder: Forwarder
@@ -28,11 +28,20 @@ export async function sendBatch(
 
   /** Gives what the rest is told instead of being sent: it is blocked, or the far side has gone away meanwhile. */
   async function send(places: readonly number[]): Promise<Outcome | undefined> {
+    const told = new Set<number>()
+    const arrived = (index: number) => {
+      const place = places[index]
+      if (place === undefined || told.has(place)) return
+      told.add(place)
+      tell(new Map([[place, delivered]]))
+    }
     const outcomes = await attempt(
       places.flatMap((place) => items[place] ?? []),
       context,
+      arrived,
     )
     const { known, refused } = sortOut(places, outcomes)
+    for (const place of told) known.delete(place)
     tell(known)
     let rest = outcomes.find(({ kind }) => kind === 'blocked') ?? silenceOf(outcomes)
     for (const group of refused) {
@@ -75,7 +84,11 @@ function silenceOf(outcomes: readonly Outcome[]): Outcome | undefined {
 }
 
 /** One call of the forwarder. Whatever it does (throws, hangs, answers nonsense) there is an outcome per item. Never rejects. */
-async function attempt(items: readonly Item[], context: SendContext): Promise<readonly Outcome[]> {
+async function attempt(
+  items: readonly Item[],
+  context: SendContext,
+  arrived: (index: number) => void,
+): Promise<readonly Outcome[]> {
   const { forwarder, signal, timeoutMs, log } = context
   if (signal.aborted) return items.map(() => unanswered('the worker is stopping'))
   const controller = new AbortController()
@@ -95,7 +108,7 @@ async function attempt(items: readonly Item[], context: SendContext): Promise<re
   signal.addEventListener('abort', onAbort, { once: true })
   const timer = setTimeout(() => stop(`no answer within ${timeoutMs} ms`), timeoutMs)
   try {
-    const outcomes = await Promise.race([call(forwarder, items, controller.signal), left])
+    const outcomes = await Promise.race([call(forwarder, items, controller.signal, arrived), left])
     return items.map((_, index) => outcomes[index] ?? noOutcome(log))
   } catch (error) {
     // An aborted send may well throw; any other throw is a defect of the forwarder.
@@ -110,8 +123,8 @@ async function attempt(items: readonly Item[], context: SendContext): Promise<re
 }
 
 /** Async, so that a forwarder that throws before its first await is caught like any other. */
-async function call(forwarder: Forwarder, items: readonly Item[], signal: AbortSignal): Promise<readonly Outcome[]> {
-  return forwarder.send(items, signal)
+async function call(forwarder: Forwarder, ...given: Parameters<Forwarder['send']>): Promise<readonly Outcome[]> {
+  return forwarder.send(...given)
 }
 
 function noOutcome(log: Log): Outcome {

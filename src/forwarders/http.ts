@@ -62,11 +62,12 @@ export const http = defineForwarder({
     }
 
     return {
-      send(batch, signal) {
+      send(batch, signal, arrived) {
         return sendRequests({
           count: batch.length,
           groups: cutIntoRequests(batch, settings),
           parallel,
+          arrived,
           // As many as are in flight at once: fewer could be a few messages that the far side chokes on.
           giveUpAfter: parallel,
           async request(indexes) {

@@ -14,6 +14,8 @@ export interface RequestsOptions {
   readonly giveUpAfter: number
   /** One request; gives one outcome per index, and never throws. */
   readonly request: (indexes: readonly number[]) => Promise<readonly Outcome[]>
+  /** Called for each item that the far side has, as soon as that is known. */
+  readonly arrived?: ((index: number) => void) | undefined
 }
 
 /**
@@ -21,7 +23,7 @@ export interface RequestsOptions {
  * seems to be away, the rest is not sent: nobody has asked for a wait before those.
  */
 export async function sendRequests(options: RequestsOptions): Promise<readonly Outcome[]> {
-  const { count, groups, parallel, giveUpAfter, request } = options
+  const { count, groups, parallel, giveUpAfter, request, arrived } = options
   const outcomes = Array.from<Outcome | undefined>({ length: count })
   for (const [index, outcome] of options.settled ?? []) outcomes[index] = outcome
   let missed = 0
@@ -38,9 +40,13 @@ export async function sendRequests(options: RequestsOptions): Promise<readonly O
   const send = async (indexes: readonly number[]): Promise<void> => {
     const unsent = rest
     const answers = unsent === undefined ? await request(indexes) : indexes.map(() => unsent)
-    for (const [place, index] of indexes.entries()) outcomes[index] = answers[place]
-    // Of a request's outcomes the worst says how the far side is.
-    const telling = answers.find(({ kind }) => kind === 'blocked') ?? answers.find(isUnanswered) ?? answers[0]
+    for (const [place, index] of indexes.entries()) {
+      outcomes[index] = answers[place]
+      if (answers[place]?.kind === 'delivered') arrived?.(index)
+    }
+    // A far side that has answered about any message is there, whatever it had no answer for.
+    const telling =
+      answers.find(({ kind }) => kind === 'blocked') ?? answers.find((answer) => !isUnanswered(answer)) ?? answers[0]
     if (telling !== undefined && unsent === undefined) note(telling)
   }
 

@@ -76,7 +76,7 @@ export const sqs = defineForwarder({
     }
 
     return {
-      async send(batch, signal) {
+      async send(batch, signal, arrived) {
         const made = batch.map((item) => sqsEntry(item, fifo))
         return sendRequests({
           count: batch.length,
@@ -84,6 +84,7 @@ export const sqs = defineForwarder({
           settled: new Map(made.flatMap((one, index) => ('refused' in one ? [[index, rejected(one.refused)]] : []))),
           // In order, for the sake of FIFO queues; a batch seldom needs a second request.
           parallel: 1,
+          arrived,
           giveUpAfter: 1,
           request: (indexes) =>
             request(

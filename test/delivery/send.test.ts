@@ -92,6 +92,25 @@ describe('sendBatch', () => {
     assert.equal(batches.length, 2)
   })
 
+  it('tells at once what has arrived while the rest is under way, and once only', async () => {
+    const told: string[] = []
+    const hand = Promise.withResolvers<void>()
+    const { send } = await sender(async (items, _signal, arrived) => {
+      for (const place of [0, 1, 1, 7]) arrived?.(place)
+      await hand.promise
+      return items.map((_, index) => (index === 2 ? rejected : delivered))
+    })
+    const sending = send(4, (places) => told.push(places.join()))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(told, ['0', '1'])
+    hand.resolve()
+    assert.deepEqual(
+      (await sending).map(({ kind }) => kind),
+      ['delivered', 'delivered', 'rejected', 'delivered'],
+    )
+    assert.deepEqual(told, ['0', '1', '2,3'])
+  })
+
   it('takes a throw as not answered, and says that it is a defect', async () => {
     const { send, log } = await sender(() => {
       throw new TypeError('undefined is not a function')

@@ -325,11 +325,25 @@ describe('worker runner', () => {
   })
 
   it('stores what is delivered while a later batch is slow, so that a death does not send it twice', async (t) => {
-    const queues = createMemoryQueues()
     const forwarder = scripted(() => delivered, {
       limits: { messages: 1, bytes: 100 },
       send: async ([item]) => (item?.id === 'slow' ? new Promise(() => {}) : [delivered]),
     })
+    await dieWhileSlow(t, forwarder)
+  })
+
+  it('stores what has arrived of one batch while the rest of it is slow', async (t) => {
+    const forwarder = scripted(() => delivered, {
+      send: (items, _signal, arrived) => {
+        for (const [place, { id }] of items.entries()) if (id !== 'slow') arrived?.(place)
+        return new Promise(() => {})
+      },
+    })
+    await dieWhileSlow(t, forwarder)
+  })
+
+  async function dieWhileSlow(t: TestContext, forwarder: AnyForwarderDefinition): Promise<void> {
+    const queues = createMemoryQueues()
     await queues.add(work, [{ id: 'j', data: envelopeOf(['a', 'slow', 'b']) }])
     const process = queues.process()
     start(t, forwarder, { queues: process, settings: { probe, progressMs: 5 } })
@@ -340,7 +354,7 @@ describe('worker runner', () => {
     start(t, second, { queues })
     await empty(queues)
     assert.deepEqual(second.batches, [['slow']])
-  })
+  }
 
   it('keeps what it gave up until the queue takes it', async (t) => {
     const queues = createMemoryQueues()

@@ -64,3 +64,16 @@ it('has an outcome for an item that nobody spoke of', async () => {
   const outcomes = await sendRequests({ count: 2, groups: [[0]], parallel: 1, giveUpAfter: 1, request })
   assert.equal(shapes(outcomes), 'dr')
 })
+
+it('says what has arrived while the rest is under way', async () => {
+  const arrived: number[] = []
+  const request = async (indexes: readonly number[]) => {
+    if (indexes[0] === 2) assert.deepEqual(arrived, [0])
+    return indexes.map((index) => (index === 1 ? unanswered('busy') : delivered))
+  }
+  const groups = [[0, 1], [2]]
+  const options = { count: 3, groups, parallel: 1, giveUpAfter: 1, request }
+  const outcomes = await sendRequests({ ...options, arrived: (index) => void arrived.push(index) })
+  assert.equal(shapes(outcomes), 'drd', 'one entry without an answer is no far side that is away')
+  assert.deepEqual(arrived, [0, 2])
+})

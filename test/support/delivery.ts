@@ -69,11 +69,11 @@ export function scripted(
       opened += 1
       parts.open?.()
       const forwarder: Forwarder = {
-        async send(items, signal) {
+        async send(items, signal, arrived) {
           batches.push(items.map((item) => item.id))
           return parts.send === undefined
             ? Promise.all(items.map(async (item) => answer(item)))
-            : parts.send(items, signal)
+            : parts.send(items, signal, arrived)
         },
         async close() {
           closed += 1
