@@ -1,12 +1,13 @@
 import type { BridgeSettings as Written } from '../config/sluice-schema.ts'
 import type { Accept, Accepted, Principal, Publish } from '../core/access.ts'
+import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { ownerOf } from '../core/owner.ts'
 import type { Store } from '../core/queue.ts'
 import { type DeadLetterJob, deadLetterOfRefusal } from '../delivery/ingest-letters.ts'
-import { type BridgeSettings, createBridge, type RefusedMessage } from '../ingest/mqtt-bridge.ts'
+import { type BridgeSettings, createBridge, nameSessionsLeft, type RefusedMessage } from '../ingest/mqtt-bridge.ts'
 import { fromMessage } from './from-message.ts'
 
 /** The principal that a bridge is, in policies, metrics and logs. */
@@ -68,6 +69,10 @@ export function startBridges(options: BridgesOptions): Bridges {
     bridge.ended.catch((error: unknown) => fail(error instanceof Error ? error : new Error(String(error))))
     bridge.start()
     return bridge
+  })
+  const names = bridges.map(({ name }) => name)
+  nameSessionsLeft(store, names, log).catch((error: unknown) => {
+    log.debug({ error: messageOf(error) }, 'sessions of bridges that are gone could not be looked for')
   })
   return {
     states: () =>

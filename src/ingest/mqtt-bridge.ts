@@ -7,13 +7,17 @@ import { createDialer } from '../mqtt/dial.ts'
 import { clientIdOf } from './bridge/client-id.ts'
 import { createHandIn } from './bridge/hand-in.ts'
 import { Intake } from './bridge/intake.ts'
+import { type InUse, markInUse } from './bridge/in-use.ts'
+import { migrateSessions } from './bridge/migrate.ts'
 import { createOwnership, type Ownership } from './bridge/ownership.ts'
 import { leaveSession, type Leaving } from './bridge/leave.ts'
+import { sessionsOf } from './bridge/sessions.ts'
 import { type BridgeOptions, defaultBridgeLimits } from './bridge/settings.ts'
 import { type Slot, takeSlot } from './bridge/slots.ts'
 import { Subscriptions } from './bridge/subscriptions.ts'
 import { TakeoverWatch } from './bridge/takeover.ts'
 
+export { nameSessionsLeft } from './bridge/sessions.ts'
 export type { RefusedMessage } from './bridge/hand-in.ts'
 export type { BridgeLimits, BridgeOptions, BridgeSettings, FromPublish } from './bridge/settings.ts'
 
@@ -93,6 +97,8 @@ export function createBridge(options: BridgeOptions): Bridge {
   let connection: Connection | undefined
   let lastError: string | undefined
   let gauge: NodeJS.Timeout | undefined
+  let inUse: InUse | undefined
+  let migrating: Promise<void> | undefined
   let round = 0
 
   async function run(): Promise<void> {
@@ -100,6 +106,8 @@ export function createBridge(options: BridgeOptions): Bridge {
     subscriptions = new Subscriptions({ settings, clientId, store, log, metrics })
     intake = new Intake({ settings, limits, handIn, speaker: speakerOf(clientId), log, metrics })
     gauge = setInterval(() => gaugeInFlight(), gaugeMs)
+    await remember(clientId)
+    if (slot === undefined) inUse = markInUse(store, clientId, limits.leaseMs, log)
     const ownership = createOwnership(store, clientId)
     while (!stopping.signal.aborted) {
       const opened = await connect(clientId, intake, ownership)
@@ -151,6 +159,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     try {
       lastError = await filters.apply(opened)
       log.debug({ clientId }, 'subscribed')
+      migrating ??= migrate(opened.clientId)
     } catch (error) {
       // Without its filters a connection is of no use; where it has ended by itself, that is told below.
       opened.destroy(`could not subscribe: ${messageOf(error)}`)
@@ -166,6 +175,27 @@ export function createBridge(options: BridgeOptions): Bridge {
     }
     complain(closed.reason, 'the connection ended; trying again')
     if (performance.now() - since > steadyMs) round = 0
+  }
+
+  /** Waits for a store that is away: a session that nobody could find again must not be begun. */
+  async function remember(id: string): Promise<void> {
+    const sessions = sessionsOf(store)
+    for (let tries = 0; !stopping.signal.aborted; tries += 1) {
+      try {
+        await sessions.remember({ bridge, clientId: id })
+        store.onReturn(() => void sessions.remember({ bridge, clientId: id }).catch(() => {}))
+        return
+      } catch (error) {
+        complain(messageOf(error), 'not connected: the store is away')
+        await wait(backoffMs(limits.reconnect, tries))
+      }
+    }
+  }
+
+  function migrate(id: string): Promise<void> {
+    const { signal } = stopping
+    const speaker = speakerOf(id)
+    return migrateSessions({ settings, limits, clientId: id, store, dialer, handIn, speaker, log, metrics, signal })
   }
 
   /** Says what is wrong once, and again when it changes: a broker that is away for a night fills no log. */
@@ -189,6 +219,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     lastError = why.message
     log.error({ clientId }, why.message)
     connection?.destroy(why.message)
+    inUse?.lapse()
     void close().finally(() => ending.reject(why))
   }
 
@@ -271,10 +302,10 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (!stopping.signal.aborted) {
         stopping.abort(new Error('the bridge is stopping'))
         const deadline = new AbortController()
-        const orderly = close((others) => finish(others, leave, deadlineMs))
+        const orderly = Promise.all([close((others) => finish(others, leave, deadlineMs)), migrating])
         await Promise.race([orderly, sleep(deadlineMs, undefined, { signal: deadline.signal }).catch(() => {})])
         deadline.abort()
-        await Promise.race([close(), sleep(1_000, undefined, { ref: false })])
+        await Promise.race([Promise.all([close(), inUse?.release()]), sleep(1_000, undefined, { ref: false })])
         ending.resolve()
       }
       await running

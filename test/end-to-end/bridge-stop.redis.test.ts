@@ -27,13 +27,13 @@ test(
       'rules/all.yaml': 'from: devices/#\nto: [{ worker: out }]\n',
       'workers/out.yaml': { kind: 'file', path: './out.ndjson' },
     })
-    const startIngest = async () => {
+    const startIngest = async (said: string) => {
       const ingest = sluice(context, config, ['ingest'])
       await ready(ingest)
-      await until('the bridge has subscribed', () => logLines(ingest).some(({ msg }) => msg === 'subscribed'))
+      await until(`the bridge is ${said}`, () => logLines(ingest).some(({ msg }) => msg === said), 30_000)
       return ingest
     }
-    let ingest = await startIngest()
+    let ingest = await startIngest('subscribed')
     const publisher = await mqttClient(context, broker.url)
     let count = 0
     const loaded = new AbortController()
@@ -45,7 +45,7 @@ test(
       }
     })
     for (let stop = 0; stop < 3; stop += 1) {
-      if (stop > 0) ingest = await startIngest()
+      if (stop > 0) ingest = await startIngest('connected')
       const from = count
       await until('it is busy', () => count > from + 1_000)
       const before = broker.output().length

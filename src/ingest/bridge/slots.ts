@@ -154,6 +154,18 @@ async function highestSlot(store: Store, bridge: string): Promise<number> {
   return typeof highest === 'number' && Number.isSafeInteger(highest) ? Math.min(Math.max(highest, 0), mostSlots) : 0
 }
 
+/** The client ids of all slots that were ever taken. */
+export async function slotIds(store: Store, bridge: string): Promise<readonly string[]> {
+  const highest = await highestSlot(store, bridge)
+  return Array.from({ length: highest }, (_, index) => clientIdOf(bridge, index + 1))
+}
+
+/** Where the lease of a client id's slot is; undefined where it is none of a slot. */
+export function slotKeyOf(bridge: string, clientId: string): string | undefined {
+  const number = Number(/-(?<number>[1-9]\d{0,3})$/.exec(clientId)?.groups?.['number'])
+  return clientId === clientIdOf(bridge, number) ? slotKey(bridge, number) : undefined
+}
+
 function highestKey(bridge: string): string {
   return `bridge/${bridge}/slots`
 }

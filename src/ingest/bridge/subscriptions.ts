@@ -57,10 +57,9 @@ export class Subscriptions {
     const wanted = whole ? this.#wanted : this.#wanted.filter((filter) => !had.includes(filter))
     // Kept before it is sent: a crash in between must not leave a filter behind that nobody knows.
     await this.#save([...new Set([...had, ...this.#wanted])])
-    const [, refused] = await Promise.all([
-      gone.length > 0 ? connection.unsubscribe(gone) : undefined,
-      wanted.length > 0 ? this.#subscribe(connection, wanted) : [],
-    ])
+    const refused = wanted.length > 0 ? await this.#subscribe(connection, wanted) : []
+    // Behind it, so that no message falls between the two: what a filter of before and one of now both take comes twice at most.
+    if (gone.length > 0) await connection.unsubscribe(gone)
     this.#applied = this.#wanted.filter((filter) => !refused.some((row) => row.filter === filter))
     await this.#save(this.#applied)
     if (gone.length > 0) log.info({ filters: gone }, 'unsubscribed what is not in the config any more')
