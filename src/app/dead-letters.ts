@@ -6,7 +6,7 @@ import type { Delivery, Message } from '../core/message.ts'
 import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
 import { admitted, type OnDropped, type Room } from '../core/room.ts'
-import type { RuleSet } from '../core/rule.ts'
+import { type RuleSet, unmatchedRule } from '../core/rule.ts'
 import { createDeadLetterReader, type DeadLetterFilter } from '../delivery/dead-letters.ts'
 import { messageOf } from '../delivery/entry-message.ts'
 import { createDeadLetterOperator, type DeadLetterSelection, type DeadLetterStretch } from '../delivery/replay.ts'
@@ -44,8 +44,13 @@ export function createDeadLetters({
   /** A message on which a rule had failed, through that rule as it is now. The other rules have had it already. */
   async function throughRule(message: Message, rule: string) {
     const set = rules()
-    if (!set.rules.some(({ name }) => name === rule)) return 'gone'
-    const outcome = (await set.evaluate(message)).find((found) => found.rule === rule)
+    // What no rule took has no rule of a file, and goes where such messages go now.
+    const isUnmatched = rule === unmatchedRule
+    if (!isUnmatched && !set.rules.some(({ name }) => name === rule)) return 'gone'
+    const outcome = isUnmatched
+      ? await set.unmatched(message)
+      : (await set.evaluate(message)).find((found) => found.rule === rule)
+    if (isUnmatched && outcome === undefined) return 'gone'
     if (outcome?.kind === 'failed') return 'failed'
     // Its age is counted anew: for its workers it is a new message, and it may have been a letter for days.
     if (outcome?.kind === 'deliveries') {

@@ -7,6 +7,7 @@ import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
 import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
+import type { RuleSet } from '../core/rule.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
 import { deadLetterOfRuleFailure } from '../delivery/ingest-letters.ts'
 import { createLedger } from '../delivery/ledger.ts'
@@ -76,6 +77,9 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   const first = support.next()
   let snapshot = snapshotOf(running.current, first.identities, metrics)
   first.inForce()
+  metrics.set('sluice_rules', {}, snapshot.rules.rules.length)
+  if (snapshot.rules.rules.length === 0)
+    log.warn({ folder: settings.rules }, 'there are no rules: what is accepted goes nowhere')
   const access = () => snapshot.access
   const guard = createFloodGuard({ limits: settings.limits.authentication, log })
   lifecycle.add('flood guard', () => guard.close())
@@ -191,9 +195,12 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     const { identities, inForce } = support.next()
     const next = snapshotOf(config, identities, metrics)
     return async () => {
+      const gone = goneFrom(snapshot.rules, next.rules)
       snapshot = next
       inForce()
-      log.info({ rules: config.rules.length, set: next.rules.hash }, 'rules and identities are in force')
+      metrics.set('sluice_rules', {}, config.rules.length)
+      const facts = { rules: config.rules.length, set: next.rules.hash, ...(gone.length > 0 && { gone }) }
+      log.info(facts, 'rules and identities are in force')
       await Promise.all([failures.look(), doors?.recheck(), nameOrphans()])
     }
   })
@@ -286,6 +293,12 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       if (!lifecycle.isStopping) naming = setTimeout(() => void nameOrphans(), orphansAgainMs).unref()
     }
   }
+}
+
+/** Names of rules that a reload has taken away, the first of them. */
+function goneFrom(before: RuleSet, after: RuleSet): readonly string[] {
+  const left = new Set(after.rules.map(({ name }) => name))
+  return before.rules.flatMap(({ name }) => (left.has(name) ? [] : [name])).slice(0, 20)
 }
 
 function stateOf(name: string, { workers }: Config, states: WorkerStates): string {

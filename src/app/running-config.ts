@@ -3,6 +3,7 @@ import { watchFolders } from '../config/watch.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { formatProblem, type Problem, ProblemsError } from '../core/problem.ts'
+import { accidents } from './accidents.ts'
 
 /** Puts a new configuration in force. It may say what went wrong elsewhere; it does not throw for what `prepare` could see. */
 export type Commit = () => void | readonly Problem[] | Promise<void | readonly Problem[]>
@@ -65,6 +66,7 @@ export class RunningConfig {
       stop.abort()
       throw new ProblemsError(problems)
     }
+    if (config.isEmpty) log.warn({ file: config.file }, 'the file is empty: everything has its default')
     const running = new RunningConfig({ ...config, settings }, options)
     again = () => running.#again()
     // Certificates and CRLs that identity/ names may lie elsewhere.
@@ -118,6 +120,8 @@ export class RunningConfig {
   async #reload(): Promise<readonly Problem[]> {
     const { problems, config } = await this.#read()
     if (config === undefined) return this.#refuse(problems)
+    const lost = accidents(this.#current, config)
+    if (lost.length > 0) return this.#refuse(lost)
     const { settings } = this.#current
     const moved = (['rules', 'workers', 'identity'] as const).filter((key) => config.settings[key] !== settings[key])
     if (moved.length > 0) {

@@ -1,4 +1,5 @@
 import type { Config } from '../config/load.ts'
+import { unmatchedRuleOf } from '../config/unmatched.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { compileRules } from '../rules/engine.ts'
@@ -28,6 +29,7 @@ export function snapshotOf(
     config,
     access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, ...identities, metrics }),
     rules: compileRules(config.rules, {
+      unmatched: unmatchedRuleOf(config.settings, config.workers),
       limits: expressionLimits(config.settings.limits),
       kindOf: (worker) => config.workers.get(worker)?.kind,
     }),

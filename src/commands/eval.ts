@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { catalog } from '../app/catalog.ts'
 import { rulesAt } from '../app/rules-at.ts'
+import { unmatchedRuleOf } from '../config/unmatched.ts'
 import { SluiceError, messageOf } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { RuleDefinition, RuleOutcome, RuleSet } from '../core/rule.ts'
@@ -48,7 +49,7 @@ export function addEval(program: Command): void {
       '\nA message: {"topic":"a/b","payload":{"celsius":31},"clientId":"d-1"}; also payloadText, payloadBase64, principal, thing, qos, retain, properties.',
     )
     .action(async (options: Options) => {
-      const set = compileRules(await rulesFor(program, options))
+      const set = await rulesFor(program, options)
       let line = 0
       for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
         line += 1
@@ -60,16 +61,17 @@ export function addEval(program: Command): void {
     })
 }
 
-async function rulesFor(program: Command, options: Options): Promise<readonly RuleDefinition[]> {
+async function rulesFor(program: Command, options: Options): Promise<RuleSet> {
   if (options.sql !== undefined)
     throw new SluiceError(
       'WRONG_USE',
       '--sql: rules in AWS IoT SQL are not available in this version; use --where and --select',
     )
   const { from, where, select } = options
-  if ([from, where, select].some((given) => given !== undefined)) return [ruleOnTheSpot(options)]
+  if ([from, where, select].some((given) => given !== undefined)) return compileRules([ruleOnTheSpot(options)])
   const config = await readWithoutSecrets(program)
-  return options.rule === undefined ? config.rules : rulesAt([options.rule], config, catalog)
+  if (options.rule !== undefined) return compileRules(await rulesAt([options.rule], config, catalog))
+  return compileRules(config.rules, { unmatched: unmatchedRuleOf(config.settings, config.workers) })
 }
 
 function ruleOnTheSpot({ from = '#', where, select }: Options): RuleDefinition {
@@ -94,11 +96,14 @@ function ruleOnTheSpot({ from = '#', where, select }: Options): RuleDefinition {
 async function evaluateLine(set: RuleSet, line: number, text: string): Promise<void> {
   const message = readMessage(line, text)
   if (message === undefined) return
-  const outcomes = await set.evaluate(message)
   const { topic, rule } = message
-  if (outcomes.length === 0 && rule !== undefined)
-    console.log(JSON.stringify({ line, topic, rule, outcome: 'rule not found' }))
-  else if (outcomes.length === 0) console.log(JSON.stringify({ line, topic, outcome: 'no rule' }))
+  const outcomes = [...(await set.evaluate(message))]
+  if (outcomes.length === 0 && rule === undefined)
+    outcomes.push(...[await set.unmatched(message)].filter((outcome) => outcome !== undefined))
+  if (outcomes.length === 0) {
+    const outcome = rule === undefined ? { outcome: 'no rule' } : { rule, outcome: 'rule not found' }
+    return console.log(JSON.stringify({ line, topic, ...outcome }))
+  }
   for (const outcome of outcomes) console.log(JSON.stringify({ line, topic, ...shown(outcome, message) }))
 }
 

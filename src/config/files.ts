@@ -64,6 +64,11 @@ export function wholeFileProblem(name: string, message: string): Problem {
   return { file: name, line: 1, column: 1, path: '', message }
 }
 
+/** What to say of a file in which nothing stands, where that may be an accident; `key` is one that it may hold. */
+export function emptyFile(key: string): string {
+  return `the file is empty; write "${key}: []" if it is to hold none, or remove it`
+}
+
 /** At most one byte more than is allowed, which is enough to tell that it is too much. */
 async function readBounded(path: string): Promise<Buffer> {
   // Non-blocking, because opening a pipe would wait for its writer.

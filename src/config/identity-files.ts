@@ -6,7 +6,7 @@ import { type Position, type Problem, formatPosition } from '../core/problem.ts'
 import type { Resolve } from '../core/reference.ts'
 import { filePathsIn, withAbsolutePaths } from './absolute-paths.ts'
 import { withFileTexts } from './file-texts.ts'
-import { displayName, listFiles, readYaml } from './files.ts'
+import { displayName, emptyFile, listFiles, readYaml } from './files.ts'
 import {
   type Gathered,
   type Kind,
@@ -82,7 +82,8 @@ function gatherDocument(file: YamlFile, gathered: Gathered, options: IdentityFil
 }
 
 function gatherFile(file: YamlFile, gathered: Gathered, options: IdentityFilesOptions): Problem[] {
-  if (file.value === null) return []
+  // What it said of principals and policies is not taken back by an accident.
+  if (file.value === null) return [file.problem([], emptyFile('principals'))]
   const outline = checkSchema(file, identityFileSchema(options.shapes), file.value)
   const problems = [...outline.problems]
   const into = <K extends Kind>(kind: K) => ({ kind, entries: gathered[kind], faulty: gathered.faulty[kind] })

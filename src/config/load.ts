@@ -14,6 +14,7 @@ import { notesOn } from './notes.ts'
 import { type RuleComplaint, type RuleFiles, readRuleFiles } from './rule-files.ts'
 import { type ConfigFolder, type SluiceFile, type TemplateComplaint, readSluiceFile } from './sluice-file.ts'
 import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
+import { unmatchedProblems } from './unmatched.ts'
 import { readWorkerFiles } from './worker-files.ts'
 
 /**
@@ -56,6 +57,9 @@ export interface Config {
   readonly file: string
   readonly settings: SluiceSettings
   readonly rules: readonly RuleDefinition[]
+  /** What the files say in so many words: no rules (`rules: []`), nothing at all in sluice.yaml. Without it, that is an accident on a reload. */
+  readonly saysNoRules: boolean
+  readonly isEmpty: boolean
   readonly workers: ReadonlyMap<string, WorkerDefinition>
   readonly directory: Directory
   /** What is fine here and may not be meant, in sluice.yaml. */
@@ -126,6 +130,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     ...identity.problems,
     ...rules.problems,
     ...(ingest ? [...unknownBridgePolicies(sluice, identity), ...unknownAuthorizers(sluice, identity)] : []),
+    ...(ingest ? unmatchedProblems(sluice, workers, options) : []),
     ...(ingest ? await unservable(sluice, options) : []),
   ].toSorted(inOrder)
   if (problems.length > 0 || sluice.settings === undefined) return { problems }
@@ -136,6 +141,8 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
       file: path,
       settings,
       rules: rules.rules,
+      saysNoRules: rules.saysNone,
+      isEmpty: sluice.file?.value === null,
       workers: workers.workers,
       directory: identity.directory,
       notes: notesOn(sluice),
@@ -149,7 +156,7 @@ const noIdentity: IdentityFiles = {
   missing: false,
   mayHold: () => false,
 }
-const noRules: RuleFiles = { problems: [], rules: [], missing: false }
+const noRules: RuleFiles = { problems: [], rules: [], missing: false, saysNone: false }
 
 /** Of sluice.yaml, workers resolve only what all processes share, so any of them will do. */
 function ownerOf(role: Role): Owner {

@@ -3,7 +3,7 @@ import type { AnyForwarderDefinition } from '../core/forwarder.ts'
 import { type Position, type Problem, formatPosition } from '../core/problem.ts'
 import type { RuleDefinition } from '../core/rule.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
-import { displayName, listFiles, readYaml } from './files.ts'
+import { displayName, emptyFile, listFiles, readYaml } from './files.ts'
 import { suggestion } from '../core/nearest.ts'
 import { type Path, dotted } from './path.ts'
 import { refuseReferences } from './references.ts'
@@ -36,6 +36,8 @@ export interface RuleFiles {
   readonly problems: readonly Problem[]
   readonly rules: readonly RuleDefinition[]
   readonly missing: boolean
+  /** Some file says that it is to hold none. */
+  readonly saysNone: boolean
 }
 
 /** Reads rules/ and one level of folders in it. The order of the rules is that of the files' names. */
@@ -44,11 +46,13 @@ export async function readRuleFiles(options: RuleFilesOptions): Promise<RuleFile
   const problems: Problem[] = []
   const rules: RuleDefinition[] = []
   const first = new Map<string, Position>()
+  let saysNone = false
   const context = { ...options, schema: ruleSchema(options.limits) }
   for (const path of paths ?? []) {
     const { file, problems: unreadable } = await readYaml(path, displayName(path, options.cwd), refuseReferences)
     problems.push(...unreadable)
     if (file === undefined) continue
+    saysNone ||= holdsNone(file.value)
     for (const read of readFile(file, context)) {
       problems.push(...read.problems)
       if (read.name === undefined) continue
@@ -70,7 +74,12 @@ export async function readRuleFiles(options: RuleFilesOptions): Promise<RuleFile
       message: `there are ${rules.length} rules, and at most ${options.limits.rules} are allowed (limits.rules)`,
     })
   }
-  return { problems, rules, missing: paths === undefined }
+  return { problems, rules, missing: paths === undefined, saysNone }
+}
+
+function holdsNone(value: unknown): boolean {
+  const list = Array.isArray(value) ? value : valueAt(value, ['rules'])
+  return Array.isArray(list) && list.length === 0
 }
 
 interface ReadRule {
@@ -86,7 +95,8 @@ type Context = RuleFilesOptions & { readonly schema: ReturnType<typeof ruleSchem
 /** A file holds one rule, a list of rules, or `rules:` with a list. */
 function readFile(file: YamlFile, context: Context): ReadRule[] {
   const { value } = file
-  if (value === null) return []
+  // An editor on a full disk leaves such a file; what routes messages is not gone because somebody saved it.
+  if (value === null) return [{ path: [], problems: [file.problem([], emptyFile('rules'))] }]
   if (Array.isArray(value)) return value.map((_, index) => readRule(file, [index], undefined, context))
   const list = valueAt(value, ['rules'])
   if (list === undefined) return [readRule(file, [], basename(file.path, extname(file.path)), context)]
@@ -180,7 +190,12 @@ function checkActions(file: YamlFile, path: Path, options: RuleFilesOptions): Pr
   return problems
 }
 
-function complainAboutWorker(file: YamlFile, path: Path, worker: string, { workerNames }: RuleFilesOptions): Problem[] {
+export function complainAboutWorker(
+  file: YamlFile,
+  path: Path,
+  worker: string,
+  { workerNames }: Pick<RuleFilesOptions, 'workerNames'>,
+): Problem[] {
   if (workerNames.has(worker)) return []
   return [file.problem(path, `${dotted(path)}: there is no worker "${worker}"${suggestion(worker, workerNames)}`)]
 }

@@ -13,7 +13,7 @@ import { type YamlFile, valueAt } from './yaml.ts'
 import type { Substitute } from './yaml-reading.ts'
 
 /** Keys that only ingest needs; a worker's process neither checks nor resolves what stands there. */
-const ingestKeys: readonly string[] = ['listen', 'tls', 'broker', 'bridges', 'rules', 'identity']
+const ingestKeys: readonly string[] = ['listen', 'tls', 'broker', 'bridges', 'rules', 'unmatched', 'identity']
 
 export interface SluiceFileOptions {
   /** Absolute. */

@@ -374,6 +374,11 @@ export const sluiceSchema = z.strictObject({
   queue: queue.prefault('embedded'),
   backlog: backlog.prefault({}),
   rules: filePath().default('./rules'),
+  unmatched: z
+    .array(z.string().min(1))
+    .refine((names) => new Set(names).size === names.length, 'names a worker twice')
+    .default([])
+    .describe('Workers that get what no rule takes.'),
   workers: filePath().default('./workers'),
   identity: filePath().default('./identity'),
   limits: limits.default(() => limits.parse({})),

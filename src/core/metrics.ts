@@ -10,7 +10,11 @@ export const metricTable = {
     help: 'Messages answered 503 of which a part may have been queued.',
     labels: ['door'],
   },
-  sluice_messages_unmatched_total: { help: 'Accepted messages that no rule took.', labels: [] },
+  sluice_rules: { help: 'Rules in force.', labels: [] },
+  sluice_messages_unmatched_total: {
+    help: "Accepted messages whose topic no rule's filters match, wherever they went (unmatched).",
+    labels: [],
+  },
   sluice_rule_not_found_total: {
     help: "Messages refused because the rule that their topic names is not there; AWS IoT's RuleNotFound.",
     labels: ['door'],

@@ -2,6 +2,9 @@ import type { Failure } from './envelope.ts'
 import type { Delivery, Message } from './message.ts'
 import type { Position } from './problem.ts'
 
+/** The name under which messages that no rule took go to the workers of `unmatched`; no file can give it to a rule. */
+export const unmatchedRule = '$unmatched'
+
 /** A rule as its file says it, checked but not compiled. */
 export interface RuleDefinition {
   readonly name: string
@@ -73,6 +76,8 @@ export interface RuleSet {
    * it names one, whatever the filters. Empty: nothing matched, or there is no such rule. Never throws.
    */
   evaluate(message: Message): Promise<readonly RuleOutcome[]>
+  /** What becomes of a message that no rule took; undefined where nothing does. Never throws. */
+  unmatched(message: Message): Promise<RuleOutcome | undefined>
   /**
    * The error actions of a rule for a failure that came back from a worker, rendered: one delivery each, carrying AWS IoT's
    * error document (aws-rules §E). Empty where there is none for it, or the rule is gone.

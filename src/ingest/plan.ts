@@ -23,14 +23,20 @@ export interface Planning {
 
 /** Asks the rules what becomes of a message. Never rejects. */
 export async function planFor(message: Message, rules: RuleSet, { door, metrics, refusals }: Planning): Promise<Plan> {
-  const outcomes = await rules.evaluate(message)
+  let outcomes = await rules.evaluate(message)
   const deliveries: Delivery[] = []
   const kept: { rule: string; reason: string }[] = []
+  // That nobody looks at an event of Sluice's own is nothing to tell.
+  if (outcomes.length === 0 && door === 'sluice') return { message, deliveries, kept }
   if (outcomes.length === 0) {
-    const refusal = door === 'sluice' ? undefined : refusalWithoutRule(message)
-    if (refusal === undefined) metrics.count('sluice_messages_unmatched_total', {})
-    else sayRuleNotFound(message)
-    return { message, deliveries, kept, ...(refusal !== undefined && { refusal }) }
+    const outcome = message.rule === undefined ? await rules.unmatched(message) : undefined
+    const refusal = outcome === undefined ? refusalWithoutRule(message) : undefined
+    if (refusal !== undefined) {
+      sayRuleNotFound(message)
+      return { message, deliveries, kept, refusal }
+    }
+    metrics.count('sluice_messages_unmatched_total', {})
+    outcomes = outcome === undefined ? [] : [outcome]
   }
   for (const outcome of outcomes) {
     metrics.count('sluice_rule_outcomes_total', { rule: outcome.rule, outcome: outcome.kind })

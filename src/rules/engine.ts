@@ -15,6 +15,8 @@ import { TopicIndex } from './topic-index.ts'
 
 export interface EngineOptions {
   readonly limits?: Partial<ExpressionLimits>
+  /** What becomes of messages that no rule takes; nothing by default. */
+  readonly unmatched?: RuleDefinition | undefined
   /** The kind of a worker, for `failedAction` of error documents (`sqs` → `SqsAction`, as AWS IoT names them). */
   readonly kindOf?: (worker: string) => string | undefined
 }
@@ -31,11 +33,14 @@ class Engine implements RuleSet {
   readonly #index = new TopicIndex<number>()
   readonly #byName: ReadonlyMap<string, CompiledRule>
   readonly #places: ReadonlyMap<string, number>
+  readonly #unmatched: CompiledRule | undefined
   readonly #options: EngineOptions
   readonly #resultBytes: number
 
   constructor(definitions: readonly RuleDefinition[], options: EngineOptions) {
-    this.hash = hashOf(definitions)
+    const { unmatched } = options
+    this.hash = hashOf(unmatched === undefined ? definitions : [...definitions, unmatched])
+    this.#unmatched = unmatched && requireRule(unmatched, options.limits)
     this.rules = definitions
     this.#options = options
     this.#resultBytes = resultBytes(options.limits)
@@ -56,6 +61,10 @@ class Engine implements RuleSet {
       if (rule !== undefined) outcomes.push(await this.#outcome(rule, subject))
     }
     return outcomes
+  }
+
+  async unmatched(message: Message): Promise<RuleOutcome | undefined> {
+    return this.#unmatched && this.#outcome(this.#unmatched, new Subject(message))
   }
 
   #named(name: string): readonly number[] {

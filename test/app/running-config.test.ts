@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, rejects } from 'node:assert/strict'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { catalog } from '../../src/app/catalog.ts'
 import { readConfiguration } from '../../src/app/configuration.ts'
@@ -17,18 +18,11 @@ const fine = {
   'sluice.yaml': '{}\n',
 }
 
-async function open(
-  context: TestContext,
-  watch: boolean,
-  afterRead: (folder: string) => Promise<void> = async () => {},
-) {
+async function open(context: TestContext, watch: boolean, files: Readonly<Record<string, string>> = fine) {
   const folder = await temporaryFolder(context)
-  const file = await writeFiles(folder, fine)
-  const read = async (): Promise<Loaded> => {
-    const loaded = await readConfiguration({ file, role: { kind: 'everything' }, catalog, redactor: new Redactor() })
-    await afterRead(folder)
-    return loaded
-  }
+  const file = await writeFiles(folder, files)
+  const read = (): Promise<Loaded> =>
+    readConfiguration({ file, role: { kind: 'everything' }, catalog, redactor: new Redactor() })
   const { config } = await read()
   if (config === undefined) throw new Error('the fixture has problems')
   const running = await RunningConfig.open({ settings: config.settings, read, log: silent, watch })
@@ -93,4 +87,51 @@ test('a configuration with problems is not opened, and nothing is watched after 
     RunningConfig.open({ settings, read: async () => ({ problems }), log: silent, watch: true }),
     ProblemsError,
   )
+})
+
+test('what is lost without a word leaves the running one running', async (context) => {
+  const { folder, running } = await open(context, false)
+  running.begin()
+  await writeFiles(folder, {
+    'identity/p.yaml': 'principals: [{ name: a, token: { sha256: "' + 'a'.repeat(64) + '" } }]\n',
+  })
+  deepEqual(await running.reload(), [])
+  const reloaded = async (files: Record<string, string>) => {
+    await writeFiles(folder, files)
+    return (await running.reload()).map((problem) => `${basename(problem.file)}: ${problem.message}`)
+  }
+  const isEmpty = (key: string) => `the file is empty; write "${key}: []" if it is to hold none, or remove it`
+
+  deepEqual(await reloaded({ 'rules/one.yaml': '' }), [`one.yaml: ${isEmpty('rules')}`])
+  deepEqual(await reloaded({ 'rules/one.yaml': fine['rules/one.yaml'], 'identity/p.yaml': '' }), [
+    `p.yaml: ${isEmpty('principals')}`,
+  ])
+  equal(running.current.directory.principals.has('a'), true)
+  await rm(join(folder, 'rules/one.yaml'))
+  const none = 'rules: held a rule and holds none now; a file with "rules: []" says that there are to be none'
+  deepEqual(await reloaded({ 'identity/p.yaml': 'principals: []\n' }), [none])
+  await rm(join(folder, 'rules'), { recursive: true })
+  deepEqual(await reloaded({}), [none])
+  deepEqual(await reloaded({ 'sluice.yaml': '', 'rules/one.yaml': fine['rules/one.yaml'] }), [
+    'sluice.yaml: the file is empty; write "{}" if everything is to have its default',
+  ])
+  equal(rulesOf(running.current), 'one')
+
+  deepEqual(await reloaded({ 'sluice.yaml': '{}', 'rules/one.yaml': 'rules: []\n' }), [])
+  equal(rulesOf(running.current), '')
+  equal(running.current.directory.principals.size, 0)
+})
+
+test('a worker that gets what no rule takes cannot go from under a running Sluice', async (context) => {
+  const { folder, running } = await open(context, false, {
+    ...fine,
+    'workers/rest.yaml': 'kind: log\n',
+    'sluice.yaml': 'unmatched: [rest]\n',
+  })
+  running.begin()
+  await writeFiles(folder, { 'sluice.yaml': '{}\n' })
+  deepEqual(await running.reload(), [])
+  await rm(join(folder, 'workers/rest.yaml'))
+  const [problem] = await running.reload()
+  match(problem?.message ?? '', /sends to worker "rest" what no rule takes \(unmatched\), and it is gone: restart/)
 })

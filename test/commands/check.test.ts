@@ -153,6 +153,19 @@ test('check notes a shared bridge, which Mosquitto forgets, and what is right in
   match((await command(context, folder, ['check'])).stdout, /^fine: /)
 })
 
+test('check notes a bridge whose devices share their ids', async (context) => {
+  const folder = await temporaryFolder(context)
+  const bridge = (more: string) =>
+    `bridges:\n  - { name: plant, url: 'mqtt://broker', topics: [a/#], id: '\${ n }'${more} }\n`
+  await writeFiles(folder, { 'sluice.yaml': bridge('') })
+  match(
+    (await command(context, folder, ['check'])).stdout,
+    /^sluice\.yaml:2:\d+: bridges\.0\.id: without "thing" .* \(a note/,
+  )
+  await writeFiles(folder, { 'sluice.yaml': bridge(", thing: '${ $topic(2) }'") })
+  match((await command(context, folder, ['check'])).stdout, /^fine: /)
+})
+
 test('a configuration file elsewhere: its paths start from its folder, problems are shown from here', async (context) => {
   const folder = await temporaryFolder(context)
   await writeFiles(folder, { 'etc/sluice.yaml': '', 'etc/rules/one.yaml': 'from: a/b\n' })

@@ -77,7 +77,9 @@ describe('commands that speak to a running Sluice', () => {
       traceId: string
       deliveries: { worker: string; rule: string; outcome: string }[]
     }
-    deepEqual([ran.code, traceId, deliveries.length], [0, 'mine', 1])
+    deepEqual([ran.code, deliveries.length], [0, 1])
+    match(traceId, /^[\da-f]{8}-[\da-f]{4}-7/)
+    match(String(hook.received.at(-1)?.headers['idempotency-key']), /^[^/]+\/mine:raw:0$/)
     deepEqual([deliveries[0]?.worker, deliveries[0]?.rule, deliveries[0]?.outcome], ['hook', 'raw', 'delivered'])
     acknowledged.push('{"broken":')
     equal(hook.received.at(-1)?.body.toString(), '{"broken":')

@@ -157,6 +157,7 @@ function ruleSet({ worker = 'w' } = {}): RuleSet {
     hash: 'hash',
     rules: [rule],
     evaluate: async () => [],
+    unmatched: async () => undefined,
     errorActions: async () => [{ worker: 'trouble', rule: 'r', action: 1, error: true }],
   }
 }

@@ -1,8 +1,9 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { suiteScope } from '../support/command.ts'
 import { mqttClient } from '../support/mqtt.ts'
@@ -25,7 +26,7 @@ describe('what a publisher chooses', { timeout: 90_000 }, () => {
     mqtt = await freePort()
     queue = (await startTestSqs(scope)).queue('orders.fifo', { DeduplicationScope: 'queue' })
     const config = await writeFiles(folder, {
-      'sluice.yaml': { listen: { http: { port: http }, mqtt: { port: mqtt } } },
+      'sluice.yaml': { listen: { http: { port: http }, mqtt: { port: mqtt } }, unmatched: ['rest'] },
       'identity/devices.yaml': {
         principals: ['a', 'b', 'shipper'].map((name) => principalEntry(name, `token-${name}`, { policies: ['all'] })),
         policies: { all: allowEverything },
@@ -34,6 +35,7 @@ describe('what a publisher chooses', { timeout: 90_000 }, () => {
       'rules/num.yaml': `from: num/+\nselect: '{ "topic": $topic(), "first": $topic(1), "n": n }'\nto: [{ worker: num }]\n`,
       'rules/burst.yaml': `from: burst/#\nto: [{ worker: burst }]\n`,
       'workers/num.yaml': { kind: 'file', path: '../out/num' },
+      'workers/rest.yaml': { kind: 'file', path: '../out/rest' },
       'workers/burst.yaml': { kind: 'file', path: '../out/burst' },
       'workers/orders.yaml': {
         kind: 'sqs',
@@ -101,7 +103,7 @@ describe('what a publisher chooses', { timeout: 90_000 }, () => {
   test('a message to a rule that there is not, and one that nothing answers, are refused and said', async () => {
     const { status, body } = await post(http, 'token-a', '$aws/rules/gone/x', '{}')
     deepEqual([status, body.message], [404, 'there is no rule of the name that the topic gives'])
-    equal((await post(http, 'token-a', '$aws/things/a/shadow/update', '{}')).status, 403)
+    equal((await post(http, 'token-a', '$aws/events/x', '{}')).status, 403)
     const client = await mqttClient(scope, `mqtt://127.0.0.1:${mqtt}`, {
       protocolVersion: 4,
       clientId: 'b',
@@ -145,5 +147,23 @@ describe('what a publisher chooses', { timeout: 90_000 }, () => {
     await until('all have come', async () => (await lines('burst')).length >= 800)
     deepEqual(new Set(await lines('burst')).size, 800)
     equal((await lines('burst')).length, 800)
+  })
+
+  test('what no rule takes goes to the workers that are for it, and an emptied rules folder leaves the rules in force', async () => {
+    const metric = async (name: string) => {
+      const page = String((await callControl(join(folder, 'data/control.sock'), 'GET', '/metrics')).body)
+      return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(page)?.[1])
+    }
+    const before = await metric('sluice_messages_unmatched_total')
+    equal((await post(http, 'token-a', 'nobody/asked', '{"n":4}')).status, 200)
+    await until('it has come', async () => (await lines('rest')).length > 0)
+    deepEqual(await lines('rest'), ['{"n":4}'])
+    equal(await metric('sluice_messages_unmatched_total'), before + 1)
+    equal(await metric('sluice_rules'), 3)
+    await writeFile(join(folder, 'rules/num.yaml'), '')
+    await until('it is said', () => running.output().includes('rules/num.yaml:1:1: the file is empty'))
+    equal(await metric('sluice_rules'), 3)
+    equal((await post(http, 'token-a', 'num/c', '{"n":5}')).status, 200)
+    await until('the rule goes on', async () => (await lines('num')).some((line) => line.includes('"n":5')))
   })
 })

@@ -30,12 +30,18 @@ const gateway: Speaker = {
 }
 const publish: Publish = { topic: 'a/b', payload: Buffer.from('{}'), qos: 1, retain: false }
 
-function make(outcomes: readonly RuleOutcome[] = [], fail = false) {
+function make(outcomes: readonly RuleOutcome[] = [], fail = false, unmatched?: RuleOutcome) {
   const queued: { message: Message; deliveries: readonly Delivery[] }[] = []
   const failed: string[] = []
   const metrics = countedMetrics()
   const log = linesLog()
-  const rules: RuleSet = { hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }
+  const rules: RuleSet = {
+    hash: 'r1',
+    rules: [],
+    evaluate: async () => outcomes,
+    unmatched: async () => unmatched,
+    errorActions: async () => [],
+  }
   const options: AcceptOptions = {
     access: () => access,
     rules: () => rules,
@@ -233,6 +239,26 @@ describe('what no rule takes', () => {
       equal((await make([{ kind: 'unmatched', rule: 'r' }]).accept(device, { ...publish, topic })).kind, 'accepted')
     })
 
+  test('goes to the workers that are for it, is counted all the same, and nothing of Sluice’s own does', async () => {
+    const rest: RuleOutcome = {
+      kind: 'deliveries',
+      rule: '$unmatched',
+      deliveries: [{ ...delivery, rule: '$unmatched' }],
+    }
+    const { accept, acceptBatch, event, queued, metrics } = make([], false, rest)
+    equal((await accept(device, publish)).kind, 'accepted')
+    equal((await accept(device, { ...publish, topic: '$aws/things/d-1/shadow/update' })).kind, 'accepted')
+    await acceptBatch(device, [publish])
+    equal((await event(device, { ...publish, topic: '$aws/events/presence/connected/c' })).kind, 'accepted')
+    equal((await accept(gateway, { ...publish, topic: '$aws/rules/gone/x' })).kind, 'refused')
+    deepEqual(
+      queued.map(({ deliveries }) => deliveries[0]?.rule),
+      ['$unmatched', '$unmatched', '$unmatched'],
+    )
+    equal(metrics.total('sluice_messages_unmatched_total'), 3)
+    equal(metrics.total('sluice_rule_outcomes_total', { rule: '$unmatched', outcome: 'deliveries' }), 3)
+  })
+
   test('is accepted from Sluice itself and on any other topic', async () => {
     equal((await make().event(device, { ...publish, topic: '$aws/events/presence/connected/c' })).kind, 'accepted')
     equal((await make().accept(device, publish)).kind, 'accepted')
@@ -313,7 +339,13 @@ test('a message that is kept in one place and not in another is in doubt, and co
     ]
     const accept = createAccept('http', {
       access: () => access,
-      rules: () => ({ hash: 'r1', rules: [], evaluate: async () => outcomes, errorActions: async () => [] }),
+      rules: () => ({
+        hash: 'r1',
+        rules: [],
+        evaluate: async () => outcomes,
+        unmatched: async () => undefined,
+        errorActions: async () => [],
+      }),
       enqueue: (messages) => messages.map(() => Promise.reject(new QueueAwayError('away', false))),
       keepFailed: () => (isKept ? Promise.resolve() : Promise.reject(new QueueAwayError('away', false))),
       limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),

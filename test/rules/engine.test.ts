@@ -333,3 +333,22 @@ describe('a message to one rule (Basic Ingest)', () => {
   })
   test('goes nowhere where there is no such rule', async () => deepEqual(await to('gone', 'num/a'), []))
 })
+
+describe('what no rule takes', () => {
+  const unmatched = rule({ name: '$unmatched', from: [], to: [{ worker: 'rest', with: { path: '${ $topic() }' } }] })
+  const rules = [rule({ from: ['a/#'], where: 'false' })]
+  const set = compileRules(rules, { unmatched })
+
+  test('has a rule of its own, which no topic and no name leads to', async () => {
+    deepEqual(await set.evaluate(message({}, { topic: 'b' })), [])
+    deepEqual(await set.evaluate(message({}, { topic: 'b', rule: '$unmatched' })), [])
+    const delivery = { worker: 'rest', rule: '$unmatched', action: 0, with: { path: 'b' } }
+    deepEqual(await set.unmatched(message({}, { topic: 'b' })), {
+      kind: 'deliveries',
+      rule: '$unmatched',
+      deliveries: [delivery],
+    })
+    equal(await compileRules(rules).unmatched(message()), undefined)
+    notEqual(set.hash, compileRules(rules).hash)
+  })
+})
