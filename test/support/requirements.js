@@ -10,6 +10,7 @@ const wanted = {
   openssl: 'openssl',
   curl: 'curl',
   strace: 'strace',
+  faketime: 'faketime',
 }
 const onPath = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 const missing = Object.keys(wanted).filter((program) => !onPath(program))
