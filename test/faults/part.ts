@@ -13,6 +13,9 @@ export interface Part {
   stop(): Promise<number | null>
 }
 
+/** Longest that a fault keeps a part from starting again, with room. */
+const comebackMs = 30_000
+
 /** `begin` starts one life and resolves when it is ready. */
 export async function startPart(name: string, begin: () => Promise<Running>): Promise<Part> {
   let running = await begin()
@@ -34,10 +37,23 @@ export async function startPart(name: string, begin: () => Promise<Running>): Pr
         const code = await running.stop(signal)
         before += running.output()
         await new Promise((resolve) => setTimeout(resolve, awayMs))
-        running = await begin()
+        running = await again(begin)
         return code
       }),
     signal: (signal) => void running.child.kill(signal),
     stop: () => inTurn(() => running.stop()),
+  }
+}
+
+/** As whatever runs it would: tried on while another fault, a full disk say, keeps it from starting. */
+async function again(begin: () => Promise<Running>): Promise<Running> {
+  const end = Date.now() + comebackMs
+  for (;;) {
+    try {
+      return await begin()
+    } catch (error) {
+      if (Date.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
   }
 }
