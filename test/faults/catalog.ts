@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { run } from '../support/process.ts'
+import { slowDisk as slowDiskOf } from '../support/slow-disk.ts'
 import { fillDisk } from './disk.ts'
 import type { Part } from './part.ts'
 import type { Random } from './random.ts'
@@ -67,12 +66,10 @@ const slowDisk: Fault = {
   fits: ({ queue }) => queue !== 'replicated',
   async strike(world, random) {
     const part = world.redis ?? ingest(world)
-    const microseconds = random.between(200_000, 3_000_000)
-    const syncs = 'fsync,fdatasync'
-    const delay = ['-e', `trace=${syncs}`, '-e', `inject=${syncs}:delay_enter=${microseconds}`]
-    const tracer = run(world.scope, 'strace', ['-f', '-qq', '-o', '/dev/null', '-p', String(part?.pid), ...delay])
-    await Promise.race([pause(5_000), once(tracer.child, 'close')])
-    await tracer.stop('SIGINT')
+    const slow = await slowDiskOf(world.scope, part?.pid, random.between(200, 3_000)).catch(() => undefined)
+    // Just when another fault had it: there is nothing to attach to.
+    await pause(slow === undefined ? 0 : 5_000)
+    await slow?.end()
   },
 }
 

@@ -1,8 +1,7 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { type Scope, until } from '../support/cleanup.ts'
 import { startRedis, type RedisServer } from '../support/redis.ts'
+import { startTcpSwitch } from '../support/tcp-switch.ts'
 
 /** A primary and its replica behind one address, as a managed Redis is. */
 export interface RedisPair {
@@ -19,14 +18,15 @@ export interface RedisPair {
 export async function startRedisPair(scope: Scope): Promise<RedisPair> {
   let [primary, replica] = [await startRedis(scope), await startRedis(scope)]
   await follow(replica, primary)
-  const port = await forward(scope, () => primary.port)
+  const address = await startTcpSwitch(scope, primary.port)
   return {
-    port,
+    port: address.port,
     async failOver(old, awayMs) {
       const [before, after] = [primary, replica]
       if (old === 'killed') await before.stop('SIGKILL')
       await ask(after, ['REPLICAOF', 'NO', 'ONE'])
       primary = after
+      address.to = after.port
       replica = before
       if (old === 'killed') {
         await new Promise((resolve) => setTimeout(resolve, awayMs))
@@ -55,24 +55,4 @@ async function ask({ port }: RedisServer, [command = '', ...parameters]: readonl
   } finally {
     redis.disconnect()
   }
-}
-
-/** Leads each new connection to the port of the moment; those that are there stay where they are. */
-async function forward(scope: Scope, portOf: () => number): Promise<number> {
-  const sockets = new Set<Socket>()
-  const server = createServer((from) => {
-    const to = connect(portOf(), '127.0.0.1')
-    for (const socket of [from, to]) {
-      sockets.add(socket)
-      socket.on('error', () => {}).on('close', () => (from.destroy(), to.destroy(), sockets.delete(socket)))
-    }
-    from.pipe(to).pipe(from)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  scope.after(() => {
-    server.close()
-    for (const socket of sockets) socket.destroy()
-  })
-  return (server.address() as AddressInfo).port
 }

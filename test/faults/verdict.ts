@@ -1,3 +1,4 @@
+import type { LedgerReport } from '../../src/delivery/ledger-report.ts'
 import { ended } from '../support/command.ts'
 import { sluice } from '../support/sluice.ts'
 import type { World } from './world.ts'
@@ -38,7 +39,7 @@ async function look(world: World, acknowledged: ReadonlySet<number>): Promise<Ve
     },
     dead: dead.hook.size + dead.archive.size,
     again: [...taken.values()].reduce((sum, times) => sum + times - 1, 0),
-    uneven: [],
+    uneven: await unevenLines(world, acknowledged.size),
   }
 }
 
@@ -50,11 +51,25 @@ async function deadOf(world: World, worker: string): Promise<ReadonlySet<number>
   return new Set(letters.map(({ topic }) => Number(topic.split('/').at(-1))))
 }
 
+/** What the ledger finds missing or too much, and where it says less than was acknowledged. */
+async function unevenLines(world: World, acknowledged: number): Promise<readonly string[]> {
+  const { closed, rows, problems } = (await asked(world, ['ledger', '--json'])) as LedgerReport
+  const uneven = rows.filter(({ difference, pending }) => difference !== 0 || pending !== 0)
+  const entered = (worker: string) => rows.find((row) => row.rule === 'all' && row.worker === worker)?.accepted ?? 0
+  const short = ['hook', 'archive'].filter((worker) => entered(worker) < acknowledged)
+  return [
+    ...(closed ? [] : ['it does not close']),
+    ...[...uneven, ...problems].map((found) => JSON.stringify(found)),
+    ...short.map((worker) => `${acknowledged} were acknowledged, and ${entered(worker)} entered for ${worker}`),
+  ]
+}
+
 /** What a command answers; asked again while nobody serves the control socket. */
 async function asked(world: World, parameters: readonly string[]): Promise<unknown> {
   for (let left = 20; ; left -= 1) {
-    const { code, stdout, stderr } = await ended(sluice(world.scope, world.config, parameters))
-    if (code === 0) return JSON.parse(stdout)
+    const { stdout, stderr } = await ended(sluice(world.scope, world.config, parameters))
+    // A ledger that doesn't close is an answer too, and exits with 1.
+    if (stdout.startsWith('{')) return JSON.parse(stdout)
     if (left === 0) throw new Error(`sluice ${parameters.join(' ')}: ${stdout}${stderr}`)
     await new Promise((resolve) => setTimeout(resolve, 500))
   }
