@@ -1,7 +1,8 @@
 import { equal } from 'node:assert/strict'
-import { test } from 'node:test'
+import { suite, test } from 'node:test'
 import { faultNamed } from './catalog.ts'
 import { type Scenario, isFine, nameOf, runScenario } from './scenario.ts'
+import type { Verdict } from './verdict.ts'
 import type { Setting } from './world.ts'
 
 // One run for each door and kind of queue, in which every fault of the catalog strikes once, alone or beside another. Longer, and with
@@ -29,13 +30,25 @@ const scenarios: readonly Scenario[] = [
 // Only root may mount the disk that is filled.
 const isRoot = process.getuid?.() === 0
 
-for (const each of scenarios) {
-  const skip = each.setting.smallDisk && !isRoot && 'only root may mount a small disk'
-  test(nameOf(each), { timeout: 170_000, skip }, async () => {
-    const { verdict, output } = await runScenario(each)
-    equal(isFine(verdict), true, `${JSON.stringify(verdict, undefined, 1)}\n${output}`)
-  })
-}
+// Mostly they wait, so two at a time.
+suite('nothing acknowledged is unaccounted for', { concurrency: 2 }, () => {
+  for (const each of scenarios) {
+    const skip = each.setting.smallDisk && !isRoot && 'only root may mount a small disk'
+    test(nameOf(each), { timeout: 170_000, skip }, async () => {
+      const { verdict, output } = await runScenario(each)
+      equal(isFine(verdict), true, `${JSON.stringify(verdict, undefined, 1)}\n${output}`)
+    })
+  }
+})
+
+test('a run is not fine where a message is missing, the ledger is uneven, or nothing was acknowledged', () => {
+  const fine: Verdict = { acknowledged: 2, missing: { hook: [], archive: [] }, dead: 0, again: 0, uneven: [] }
+  equal(isFine(fine), true)
+  equal(isFine({ ...fine, missing: { hook: [7], archive: [] } }), false)
+  equal(isFine({ ...fine, missing: { hook: [], archive: [7] } }), false)
+  equal(isFine({ ...fine, uneven: ['it does not close'] }), false)
+  equal(isFine({ ...fine, acknowledged: 0 }), false)
+})
 
 function scenario(door: Setting['door'], queue: Setting['queue'], names: readonly (readonly string[])[]): Scenario {
   const has = (text: string) => names.flat().some((name) => name.includes(text))
