@@ -116,7 +116,11 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   let bridges: Bridges | undefined
   let isOpen = false
   let naming: NodeJS.Timeout | undefined
-  const readiness = createReadiness(queues, () => isOpen && !lifecycle.isStopping)
+  const readiness = createReadiness(
+    queues,
+    () => isOpen && !lifecycle.isStopping,
+    () => room.complain([]),
+  )
   const workerSockets = new WorkerSockets(settings.data, ownWorkers)
 
   // Before the doors: where another Sluice serves this socket, the data folder is that one's. It closes after them.

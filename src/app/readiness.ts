@@ -7,12 +7,13 @@ export interface Readiness {
 }
 
 /**
- * Whether a publish would be acknowledged now: the queue takes adds. Rules and identities are loaded
+ * Whether a publish would be acknowledged now: the queue takes adds, and has room (`complainOfRoom`: why it has none). Rules and identities are loaded
  * before doors open; `isOpen` says whether they are. Those who ask at once share one question to the queue.
  */
 export function createReadiness(
   queues: Pick<Queues, 'ping'>,
   isOpen: () => boolean = () => true,
+  complainOfRoom: () => string | undefined = () => undefined,
 ): () => Promise<Readiness> {
   let asking: Promise<Readiness> | undefined
   return async () => {
@@ -24,7 +25,8 @@ export function createReadiness(
   async function ask(): Promise<Readiness> {
     try {
       await queues.ping()
-      return { ready: true }
+      const because = complainOfRoom()
+      return because === undefined ? { ready: true } : { ready: false, because }
     } catch (error) {
       return { ready: false, because: messageOf(error) }
     }

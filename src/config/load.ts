@@ -145,7 +145,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
       isEmpty: sluice.file?.value === null,
       workers: workers.workers,
       directory: identity.directory,
-      notes: notesOn(sluice),
+      notes: ingest ? notesOn(sluice, workers.workers) : [],
     },
   }
 }

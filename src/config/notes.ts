@@ -1,11 +1,20 @@
 import type { Problem } from '../core/problem.ts'
+import type { WorkerDefinition } from '../core/worker.ts'
+import { backlogPolicy } from './backlog-schema.ts'
 import type { SluiceFile } from './sluice-file.ts'
-import type { BridgeSettings } from './sluice-schema.ts'
+import type { BridgeSettings, SluiceSettings } from './sluice-schema.ts'
+import type { YamlFile } from './yaml.ts'
 
 /** What is taken as it stands, and may not be what was meant: nothing refuses to start for it, `check` tells it. In the order of lines. */
-export function notesOn({ settings, file }: SluiceFile): readonly Problem[] {
+export function notesOn(
+  { settings, file }: SluiceFile,
+  workers: ReadonlyMap<string, WorkerDefinition>,
+): readonly Problem[] {
   if (settings === undefined || file === undefined) return []
-  return settings.bridges
+  const refusing = [...workers.values()].filter(
+    ({ backlog }) => backlogPolicy(settings.backlog, backlog).whenFull === 'refuse',
+  )
+  const onBridges = settings.bridges
     .flatMap((bridge, index) =>
       notesOnBridge(bridge).map(({ key, message }) => {
         const path = ['bridges', index, key]
@@ -13,6 +22,22 @@ export function notesOn({ settings, file }: SluiceFile): readonly Problem[] {
       }),
     )
     .toSorted((one, other) => one.line - other.line)
+  return [...onHolding(settings, file, refusing), ...onBridges]
+}
+
+/** A bridge acknowledges in the order of arrival, so what one message waits for, all behind it wait for. */
+function onHolding(
+  settings: SluiceSettings,
+  file: YamlFile,
+  refusing: readonly WorkerDefinition[],
+): readonly Problem[] {
+  const [first, ...others] = refusing
+  if (settings.bridges.length === 0 || first === undefined) return []
+  const which = others.length === 0 ? `worker ${first.name}` : `any of ${refusing.length} workers (${first.name}, …)`
+  const message =
+    `bridges: when the backlog of ${which} is full, a message for it holds up everything that comes over the same bridge, because acknowledgements go in order. ` +
+    'Nothing is lost by that while the broker keeps it; "backlog: { whenFull: drop-oldest }" or "drop-newest" lets the bridge go on and loses messages (docs/operations.md)'
+  return [file.problem(['bridges'], message)]
 }
 
 function notesOnBridge({ name, share, id, thing }: BridgeSettings): readonly { key: string; message: string }[] {

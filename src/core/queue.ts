@@ -124,6 +124,8 @@ export interface QueueRoom {
   readonly bytes: number
   /** Bytes that can still be written before the store as a whole is too full to work on: what lies in it must be got out still. */
   readonly left: number
+  /** The store sets itself no bound, so `bytes` is a guess. */
+  readonly unbounded?: true
   /** Where `bytes` comes from, for people. */
   readonly what: string
 }

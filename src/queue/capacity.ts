@@ -75,7 +75,11 @@ export class Capacity implements Room {
   /** Measures once, and goes on. A store that is away is measured when it is back. */
   async start(): Promise<void> {
     const room = await this.#run()
-    if (room !== undefined) this.#options.log.info({ bytes: room.bytes, from: room.what }, 'room for queues')
+    if (room === undefined) return
+    const facts = { bytes: room.bytes, from: room.what }
+    if (room.unbounded && this.#options.size === undefined)
+      this.#options.log.warn(facts, 'room for queues is a guess: set maxmemory, or queue.size')
+    else this.#options.log.info(facts, 'room for queues')
   }
 
   close(): void {

@@ -115,6 +115,7 @@ export async function roomInRedis(redis: Redis): Promise<QueueRoom> {
   const whole = machine === undefined || machine === 0 ? Number.MAX_SAFE_INTEGER : machine
   return {
     bytes: Math.round(whole / 2),
+    unbounded: true,
     left: whole * share - (used ?? 0),
     what: 'half of the memory of Redis’ machine, because Redis has no maxmemory',
   }

@@ -91,3 +91,47 @@ test('a worker that is down is refused at its bound before anything is acknowled
   const ledger = sluice(t, config, ['ledger'])
   equal(await ledger.ended(), 0, ledger.output())
 })
+
+test('a Redis that comes near its maxmemory takes nothing more, is not ready, and is worked off', async (t) => {
+  const [folder, port, redis] = [
+    await temporaryFolder(t),
+    await freePort(),
+    await startRedis(t, { parameters: ['--maxmemory', '14mb'] }),
+  ]
+  const config = await writeFiles(folder, {
+    'sluice.yaml': {
+      data: './data',
+      listen: { http: { port } },
+      queue: redis.url,
+      backlog: { max: '100%' },
+      limits: { publishesPerSecond: 100_000, bytesPerSecond: '1GiB' },
+    },
+    'identity/all.yaml': oneForEverything(token),
+    'rules/down.yaml': 'from: down\nto: [{ worker: down }]\n',
+    'workers/down.yaml': { kind: 'file', path: join(folder, 'down.ndjson') },
+  })
+  await ready(sluice(t, config, ['ingest']))
+  const post = (n: number) =>
+    fetch(`http://127.0.0.1:${port}/topics/down`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify({ n, filler: 'x'.repeat(50_000) }),
+    })
+  const accepted: number[] = []
+  const refused = await until('it is refused', async () => {
+    const response = await post(accepted.length)
+    const text = await response.text()
+    if (response.status !== 200) return text
+    accepted.push(accepted.length)
+    return false
+  })
+  match(refused, /the queue has no room left/)
+  ok(accepted.length > 50, `${accepted.length}`)
+  const readyz = () => fetch(`http://127.0.0.1:${port}/readyz`).then(({ status }) => status)
+  equal(await readyz(), 503)
+  await ready(sluice(t, config, ['worker', 'down']))
+  await until('it is ready again', async () => (await readyz()) === 200)
+  const lines = () => readFileSync(join(folder, 'down.ndjson'), 'utf8').split('\n').length - 1
+  await until('all are delivered', () => lines() >= accepted.length)
+  equal((await post(-1)).status, 200)
+})

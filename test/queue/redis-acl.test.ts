@@ -207,6 +207,25 @@ test('ingest and a worker do all they must do under the ACL of deploy/, and Redi
   assert.deepEqual(await table.since(0), [{ key: 'a', version: 2, value: undefined }])
   await Promise.all([ingest.ping(), worker.ping()])
 
+  // Both measure what is theirs; the worker takes out of its own work what it lets fall.
+  const jobs = ['e1', 'f1', 'g1'].map((id) => ({ id, data: 'x'.repeat(1_000) }))
+  await ingest.add(work, jobs)
+  await ingest.add(dead, jobs)
+  const measured = (await ingest.sizes(['alerts'])).get('alerts')
+  assert.equal(measured?.jobs, 6)
+  assert.ok(measured.bytes > 6_000 && measured.bytes < 15_000, `${measured.bytes}`)
+  assert.equal((await worker.sizes(['alerts'], ['work', 'failures'])).get('alerts')?.jobs, 3)
+  assert.ok((await worker.room()).bytes > 0 && (await ingest.room()).bytes > 0)
+  const oldest = await worker.page(work, undefined, 2)
+  assert.deepEqual(
+    oldest.map(({ id }) => id),
+    ['e1', 'f1'],
+  )
+  assert.equal(await worker.remove(work, ['e1'], 'dropped:full'), 1)
+  const letters = await ingest.page(dead, oldest[0]?.cursor, 5)
+  assert.equal(await ingest.remove(dead, ['f1', 'g1'], 'dropped:kept-messages'), 2)
+  assert.ok(letters.length > 0)
+
   const denials = (await admin.call('ACL', 'LOG', '20')) as unknown[]
   assert.deepEqual(denials, [])
 })
