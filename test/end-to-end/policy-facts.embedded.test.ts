@@ -62,6 +62,8 @@ before(async () => {
       ],
     },
     'identity/policies.yaml': { policies },
+    'rules/shadows.yaml': 'from: $aws/things/+/shadow/update\nto: [{ worker: log }]\n',
+    'workers/log.yaml': { kind: 'log' },
   })
   running = sluice(scope, config, ['start'], { cwd: folder })
   await ready(running)
@@ -152,6 +154,8 @@ describe('a denial', () => {
     equal(await publish('all', 'all', '$aws/events/presence/connected/x'), 'closed')
     equal(await publish('all', 'all', '$aws/things/pump-1/shadow/update'), 'acknowledged')
     equal(await publish('all', 'all', '$aws/things/pump-1/shadow/update', true), 'closed')
+    // Open to publishers, and nothing here answers it, nor does a rule take it.
+    equal(await publish('all', 'all', '$aws/things/pump-1/shadow/get'), 'closed')
     const will = {
       topic: '$aws/things/pump-1/shadow/update',
       payload: Buffer.from('{}'),
