@@ -4,10 +4,12 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { parse, stringify } from 'yaml'
+import { parse } from 'yaml'
 import { freePort, type Scope, temporaryFolder, until } from './support/cleanup.ts'
-import { command, ended, type Ran, suiteScope } from './support/command.ts'
+import { ended, type Ran, suiteScope } from './support/command.ts'
+import { startMosquitto } from './support/mosquitto.ts'
 import { run, type Running } from './support/process.ts'
+import { startRedis } from './support/redis.ts'
 import { logLines, plainEnvironment, ready, sluice, writeFiles } from './support/sluice.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -17,9 +19,16 @@ interface Block {
   readonly language: string
   readonly text: string
 }
-const blocks: readonly Block[] = [...readme.matchAll(/^```(?<language>\w+)\n(?<text>[^]*?)^```$/gm)].map(
-  ({ groups }) => ({ language: groups?.['language'] ?? '', text: groups?.['text'] ?? '' }),
-)
+function blocksOf(text: string): readonly Block[] {
+  return [...text.matchAll(/^```(?<language>\w+)\n(?<text>[^]*?)^```$/gm)].map(({ groups }) => ({
+    language: groups?.['language'] ?? '',
+    text: groups?.['text'] ?? '',
+  }))
+}
+
+const beside = /^## Beside your Mosquitto\n[^]*?(?=^## )/m.exec(readme)?.[0] ?? ''
+const blocksBeside = blocksOf(beside)
+const blocks = blocksOf(readme.replace(beside, ''))
 
 /** What can't run inside of `npm test`, and where it is proved instead. */
 const elsewhere: Readonly<Record<string, string>> = {
@@ -46,19 +55,35 @@ const seen: Readonly<Record<string, RegExp>> = {
     /^allow[^]*telemetry/,
 }
 
+/** The same beside a Mosquitto. */
+const seenBeside: Readonly<Record<string, RegExp>> = {
+  'npx sluice check': /^fine: /m,
+  'npx sluice policy simulate --via bridge:plant --thing dev-1 --action iot:Publish --resource devices/dev-1/climate':
+    /^allow {2}iot:Publish .*:topic\/devices\/dev-1\/climate\n +thing dev-1 via bridge:plant\n/,
+  [`mosquitto_pub -q 1 -t devices/dev-1/climate -m '{"celsius":21}'`]: /^$/,
+  [`mosquitto_pub -q 1 -t devices/dev-2/climate -m '{"celsius":22}'`]: /^$/,
+  'npx sluice dead-letters ls --worker bridge:plant':
+    /bridge:plant .*refused .*devices\/dev-2\/climate +unknown-thing: no thing dev-2 in identity\//,
+  'npx sluice dead-letters replay --all --worker bridge:plant': /^\{"replayed":1,"kept":0,/,
+}
+
 /** Where the text says that a YAML block is to be written; the one without a place is a part of sluice.yaml. */
-const places: readonly (string | undefined)[] = ['rules/smoke.yaml', 'workers/hook.yaml', undefined]
+const places: readonly (string | undefined)[] = ['rules/smoke.yaml', 'workers/hook.yaml']
+const placesBeside: readonly (string | undefined)[] = [undefined, 'identity/devices.yaml', 'rules/devices.yaml']
 
 test('README.md holds no command and no YAML that these tests don’t know', () => {
-  const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ text }) => text.trim().split('\n'))
+  const commands = [...blocks, ...blocksBeside]
+    .filter(({ language }) => language === 'sh')
+    .flatMap(({ text }) => text.trim().split('\n'))
   deepEqual(
     new Set(commands),
-    new Set([...Object.keys(elsewhere), ...Object.keys(seen)]),
+    new Set([...Object.keys(elsewhere), ...Object.keys(seen), ...Object.keys(seenBeside)]),
     'a new command needs a line in one of the tables above',
   )
   for (const proof of Object.values(elsewhere)) equal(existsSync(join(root, proof)), true, proof)
   equal(blocks.filter(({ language }) => language === 'yaml').length, places.length)
-  for (const place of places.filter((known) => known !== undefined))
+  equal(blocksBeside.filter(({ language }) => language === 'yaml').length, placesBeside.length)
+  for (const place of [...places, ...placesBeside].filter((known) => known !== undefined))
     equal(readme.includes(`Write \`${place}\``), true, place)
   deepEqual(new Set(blocks.map(({ language }) => language)), new Set(['sh', 'yaml']))
 })
@@ -73,19 +98,25 @@ test('the links of README.md lead to files', () => {
   )
 })
 
+/** What a clone has, in a folder of its own. */
+async function cloned(scope: Scope): Promise<string> {
+  const folder = await temporaryFolder(scope)
+  for (const name of ['bin', 'src', 'rules', 'workers', 'identity', 'package.json'])
+    await cp(join(root, name), join(folder, name), {
+      recursive: true,
+      filter: (source) => !source.endsWith('try-out.yaml'),
+    })
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
+
 describe('the commands of README.md, in a folder as a clone has it', () => {
   const scope = suiteScope()
   let folder = ''
   let running: Running
 
   before(async () => {
-    folder = await temporaryFolder(scope)
-    for (const name of ['bin', 'src', 'rules', 'workers', 'identity', 'package.json'])
-      await cp(join(root, name), join(folder, name), {
-        recursive: true,
-        filter: (source) => !source.endsWith('try-out.yaml'),
-      })
-    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+    folder = await cloned(scope)
     const text = await readFile(join(root, 'sluice.yaml'), 'utf8')
     let own = text
     for (const port of ['8080', '1883', '8443', '8883']) own = own.replace(port, String(await freePort()))
@@ -139,23 +170,70 @@ describe('the commands of README.md, in a folder as a clone has it', () => {
     }
   })
 
-  test('the part of sluice.yaml for a broker of one’s own passes `check`', async (context) => {
-    const fragment = blocks.filter(({ language }) => language === 'yaml')[places.indexOf(undefined)]?.text ?? ''
-    match(fragment, /\$\{file:\/run\/secrets\/bridge-password\}/)
-    await writeFiles(folder, { 'bridge-password': 'a stand-in' })
-    const config = parse(await readFile(join(folder, 'sluice.yaml'), 'utf8')) as {
-      listen: { mqtt?: unknown; mqtts?: unknown }
-    }
-    delete config.listen.mqtt
-    delete config.listen.mqtts
-    const part = parse(fragment.replace('/run/secrets/', './')) as Record<string, unknown>
-    await writeFiles(folder, { 'beside.yaml': stringify({ ...config, ...part, data: './elsewhere' }) })
-    const ran = await command(context, folder, ['check', '--config', 'beside.yaml'])
-    deepEqual([ran.code, ran.stderr], [0, ''])
-    match(ran.stdout, /^fine: /)
-  })
-
   test('what ran all the while took up the new files, and ends with 0', async () => {
     equal(await running.stop(), 0, running.output())
   })
+})
+
+test('beside a Mosquitto, by the text: the first message comes out, the second waits and goes in', async (context) => {
+  const [folder, broker, redis] = await Promise.all([cloned(context), startMosquitto(context), startRedis(context)])
+  const config = parse(await readFile(join(root, 'sluice.yaml'), 'utf8')) as Record<string, unknown>
+  const listen = { http: { port: await freePort() } }
+  let places = 0
+  let running: Running | undefined
+  for (const { language, text } of blocksBeside) {
+    if (language === 'yaml') {
+      const place = placesBeside[places++]
+      const own = text
+        .replace('127.0.0.1:1883', `127.0.0.1:${broker.port}`)
+        .replace('redis://127.0.0.1:6379', redis.url)
+      if (place === undefined)
+        await writeFiles(folder, {
+          'sluice.yaml': { ...config, ...(parse(own) as object), listen, log: { level: 'debug' } },
+        })
+      else await writeFiles(folder, { [place]: own })
+      continue
+    }
+    for (const line of text.trim().split('\n')) {
+      if (line === 'npm start') {
+        running = sluice(context, join(folder, 'sluice.yaml'), ['start'], { cwd: folder })
+        const started = running
+        await ready(started, 3)
+        await until('the bridge has subscribed', () => logLines(started).some(({ msg }) => msg === 'subscribed'))
+        continue
+      }
+      if (line.includes('replay')) await makeKnown(running)
+      const script = line
+        .replace('npx sluice', '"$0" bin/sluice.js')
+        .replace('mosquitto_pub', `mosquitto_pub -p ${broker.port}`)
+      const typedIn = async (): Promise<string> => {
+        const env = plainEnvironment()
+        const ran = await ended(run(context, 'bash', ['-c', script, process.execPath], { cwd: folder, env }))
+        equal(ran.code, 0, `${line}: ${ran.stderr}`)
+        return ran.stdout
+      }
+      const wanted = seenBeside[line] ?? /^ $/
+      // What was published is there when the broker has handed it on, and the next command may be quicker.
+      if (line.includes(' ls ')) await until(line, async () => wanted.test(await typedIn()), 20_000)
+      else match(await typedIn(), wanted, line)
+    }
+  }
+  const archive = async () => readFile(join(folder, 'data', 'archive.ndjson'), 'utf8').catch(() => '')
+  await until('both have come out', async () => (await archive()) === '{"celsius":21}\n{"celsius":22}\n')
+  equal(await running?.stop(), 0)
+
+  async function makeKnown(started: Running | undefined): Promise<void> {
+    const reloads = () =>
+      started === undefined
+        ? 0
+        : logLines(started).filter(({ msg }) => msg === 'rules and identities are in force').length
+    const before = reloads()
+    const file = join(folder, 'identity', 'devices.yaml')
+    const things = await readFile(file, 'utf8')
+    await writeFile(
+      file,
+      things.replace('groups: [devices] }', 'groups: [devices] }\n  - { name: dev-2, groups: [devices] }'),
+    )
+    await until('it is in force', () => reloads() > before)
+  }
 })

@@ -8,11 +8,31 @@ import { ownerOf } from '../core/owner.ts'
 import type { Store } from '../core/queue.ts'
 import { type DeadLetterJob, deadLetterOfRefusal } from '../delivery/ingest-letters.ts'
 import { type BridgeSettings, createBridge, nameSessionsLeft, type RefusedMessage } from '../ingest/mqtt-bridge.ts'
+import type { BridgeAccess } from './decisions.ts'
 import { fromMessage } from './from-message.ts'
 
 /** The principal that a bridge is, in policies, metrics and logs. */
 export function bridgePrincipal(bridge: string): string {
   return ownerOf('bridge', bridge)
+}
+
+/** Who a bridge is to accept. */
+export function principalOfBridge({
+  name,
+  actsFor,
+  trust,
+  unknownThings,
+}: Pick<Written, 'name' | 'actsFor' | 'trust' | 'unknownThings'>): Principal {
+  return { name: bridgePrincipal(name), method: 'bridge', actsFor, trust, unknownThings }
+}
+
+/** A bridge as decisions see it. */
+export function accessOfBridge({
+  name,
+  topics,
+  policies,
+}: Pick<Written, 'name' | 'topics' | 'policies'>): BridgeAccess {
+  return { principal: bridgePrincipal(name), topics, ...(policies !== undefined && { policies }) }
 }
 
 /** Bytes of a packet beside its payload: topic, properties, headers. What is larger is refused without being kept. */
@@ -43,19 +63,13 @@ export interface Bridges {
 export function startBridges(options: BridgesOptions): Bridges {
   const { bridges, payloadLimit, accept, keep, store, log, metrics, fail } = options
   const running = bridges.map((written) => {
-    const { thing, id, actsFor, trust, unknownThings, policies: _policies, ...rest } = written
+    const { thing, id, actsFor: _a, trust: _t, unknownThings: _u, policies: _p, ...rest } = written
     const settings: BridgeSettings = {
       ...rest,
       ...(thing !== undefined && { thing: typeof thing === 'string' ? fromMessage(thing) : thing }),
       ...(id !== undefined && { id: fromMessage(id) }),
     }
-    const principal: Principal = {
-      name: bridgePrincipal(written.name),
-      method: 'bridge',
-      actsFor,
-      trust,
-      unknownThings,
-    }
+    const principal = principalOfBridge(written)
     const bridge = createBridge({
       settings,
       accept,

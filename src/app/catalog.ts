@@ -6,11 +6,12 @@ import { authMethods } from '../identity/index.ts'
 import { complainAboutTls } from '../ingest/tls/material.ts'
 import { examinePolicyDocument } from '../policy/examine.ts'
 import { examineRule, examineTemplate } from '../rules/examine.ts'
+import { notesOnBridge } from './bridge-notes.ts'
 
 /** Everything that configuration is checked against. commands/ gathers it; app/ingest.ts is handed it (decision 2). */
 export type Catalog = Pick<
   LoadOptions,
-  'examineRule' | 'examineTemplate' | 'examinePolicyDocument' | 'authMethods' | 'examineServerTls'
+  'examineRule' | 'examineTemplate' | 'examinePolicyDocument' | 'authMethods' | 'examineServerTls' | 'notesOnBridge'
 > & {
   readonly forwarders: readonly AnyForwarderDefinition[]
   readonly credentials: readonly AnyCredentialDefinition[]
@@ -24,4 +25,5 @@ export const catalog: Catalog = {
   examineRule,
   examineTemplate,
   examinePolicyDocument,
+  notesOnBridge,
 }

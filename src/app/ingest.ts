@@ -30,6 +30,7 @@ import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
 import { effectivePolicies, readSimulation, simulate } from './simulate.ts'
+import { asksVia, readViaSimulation, simulateVia } from './simulate-via.ts'
 import { snapshotOf } from './snapshot.ts'
 import { countOwner, type IngestStatus, orphansOf, type WorkerStatus } from './status.ts'
 import type { Tracer } from './tracer.ts'
@@ -241,7 +242,11 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
         bridge: (owner) => bridges?.handIn(owner),
       }),
       policy: {
-        simulate: async (asked) => simulate({ ...snapshot.config, records }, readSimulation(asked)),
+        simulate: async (asked) => {
+          const known = { ...snapshot.config, records }
+          if (asksVia(asked)) return simulateVia(known, readViaSimulation(asked))
+          return simulate(known, readSimulation(asked))
+        },
         effective: async (principal) => effectivePolicies({ ...snapshot.config, records }, principal),
       },
       certificates: createCertificatePlane({ records, registry: () => snapshot.access.registry }),

@@ -246,7 +246,7 @@ function find(
     return { principal: { name, method: 'bridge' }, policies: registry.policiesNamed(bridge.policies) }
   }
   if (bridge !== undefined) {
-    const message = `the bridge "${bridge.name}" has no policies: it may publish what it subscribes, and do nothing else`
+    const message = `the bridge "${bridge.name}" has no policies: it may publish what it subscribes, and do nothing else; --via ${name} says what becomes of a message`
     throw new SluiceError('WRONG_USE', message)
   }
   const close = suggestion(name, [

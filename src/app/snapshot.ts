@@ -4,7 +4,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { compileRules } from '../rules/engine.ts'
 import { type AccessOptions, createAccess, type Identities } from './access.ts'
-import { bridgePrincipal } from './bridges.ts'
+import { accessOfBridge } from './bridges.ts'
 import { expressionLimits } from './expression-limits.ts'
 
 /** What a reload of ingest replaces, all of it at once. */
@@ -20,11 +20,7 @@ export function snapshotOf(
   identities: Pick<AccessOptions, 'auth' | 'recordsVersion'>,
   metrics: Metrics,
 ): Snapshot {
-  const bridges = config.settings.bridges.map(({ name, topics, policies }) => ({
-    principal: bridgePrincipal(name),
-    topics,
-    ...(policies !== undefined && { policies }),
-  }))
+  const bridges = config.settings.bridges.map(accessOfBridge)
   return {
     config,
     access: createAccess({ directory: config.directory, bridges, arn: config.settings.arn, ...identities, metrics }),

@@ -1,12 +1,16 @@
 import { type Command, Option } from 'commander'
 import { type EffectivePolicy, effectivePolicies, simulate, type Simulated } from '../app/simulate.ts'
+import { simulateVia, type SimulatedVia } from '../app/simulate-via.ts'
 import type { Protocol } from '../core/access.ts'
+import { SluiceError } from '../core/errors.ts'
 import { formatPosition } from '../core/problem.ts'
 import { ask, readWithoutSecrets } from './context.ts'
 import { countOf, paint, printTable } from './output.ts'
 
 interface SimulateOptions {
-  readonly principal: string
+  readonly principal?: string
+  readonly via?: string
+  readonly thing?: string
   readonly action: string
   readonly resource: string
   readonly clientId?: string
@@ -25,10 +29,15 @@ export function addPolicy(program: Command): void {
   policy
     .command('simulate')
     .description('decide as a door would, and say which statement decided; exit code 0 allow, 1 deny')
-    .requiredOption(
+    .option(
       '--principal <principal>',
       'who asks: a principal of identity/, bridge:NAME, or the fingerprint of a certificate that a running ingest knows',
       principalOrFingerprint,
+    )
+    .option('--via <speaker>', 'instead: bridge:NAME, or a principal with actsFor, that hands a message of a thing in')
+    .option(
+      '--thing <thing>',
+      "with --via, whose message it is; by default what the bridge's thing: makes of the topic",
     )
     .requiredOption('--action <action>', 'iot:Publish, iot:Subscribe, …')
     .requiredOption('--resource <resource>', 'a whole ARN, or the topic, filter, client id or thing alone')
@@ -40,12 +49,11 @@ export function addPolicy(program: Command): void {
     .option('--json', 'print one JSON document')
     .action(async ({ json, retain, ...options }: SimulateOptions) => {
       const asked = { ...options, retain: retain === true, now: Date.now() }
-      const simulated = isFingerprint(options.principal)
-        ? ((await ask(program, 'POST', '/policy/simulate', asked)) as Simulated)
-        : simulate(await readWithoutSecrets(program), asked)
-      if (simulated.decision === 'deny') process.exitCode = 1
-      if (json) return console.log(JSON.stringify(simulated, undefined, 2))
-      printSimulated(simulated, options)
+      const answer = await answerTo(program, asked)
+      if (answer.decision === 'deny') process.exitCode = 1
+      if (json) return console.log(JSON.stringify(answer, undefined, 2))
+      if ('via' in answer) printVia(answer)
+      else printSimulated(answer, options.principal ?? '', options.protocol)
     })
   policy
     .command('effective')
@@ -84,10 +92,34 @@ function isFingerprint(principal: string): boolean {
   return /^[\da-f]{64}$/.test(principal)
 }
 
-function printSimulated(
-  simulated: Simulated,
-  { principal, protocol }: Pick<SimulateOptions, 'principal' | 'protocol'>,
-): void {
+type Asked = Omit<SimulateOptions, 'json' | 'retain'> & { readonly retain: boolean; readonly now: number }
+
+async function answerTo(program: Command, asked: Asked): Promise<Simulated | SimulatedVia> {
+  const { principal, via, thing } = asked
+  if (principal !== undefined && via === undefined && thing === undefined) {
+    const simulation = { ...asked, principal }
+    if (isFingerprint(principal)) return (await ask(program, 'POST', '/policy/simulate', simulation)) as Simulated
+    return simulate(await readWithoutSecrets(program), simulation)
+  }
+  if (via === undefined || principal !== undefined)
+    throw new SluiceError('WRONG_USE', 'say who asks: --principal NAME, or --via NAME with the --thing it speaks for')
+  const simulation = { ...asked, via }
+  const answer = await simulateVia(await readWithoutSecrets(program), simulation)
+  // A thing may have registered itself: only a running ingest knows.
+  if (answer.reason !== 'unknown-thing') return answer
+  return ask(program, 'POST', '/policy/simulate', simulation).then(
+    (asRunning) => asRunning as SimulatedVia,
+    () => answer,
+  )
+}
+
+function printVia({ decision, resource, thing, via, reason, because }: SimulatedVia): void {
+  console.log(`${paint(decision === 'allow' ? 'green' : 'red', decision)}  iot:Publish ${resource}`)
+  console.log(`       ${thing === undefined ? '' : `thing ${thing} `}via ${via}`)
+  console.log(`       ${reason === undefined ? '' : `${reason}: `}${because}`)
+}
+
+function printSimulated(simulated: Simulated, principal: string, protocol: Protocol): void {
   const { decision, action, resource, clientId, statement, because, missingContextValues } = simulated
   console.log(`${paint(decision === 'allow' ? 'green' : 'red', decision)}  ${action} ${resource}`)
   const client = clientId === undefined ? '' : ` as client ${clientId}`

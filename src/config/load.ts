@@ -10,10 +10,10 @@ import { displayName } from './files.ts'
 import { nothingGathered, directoryOf } from './identity-entries.ts'
 import { type IdentityFiles, type PolicyComplaint, readIdentityFiles } from './identity-files.ts'
 import { suggestion } from '../core/nearest.ts'
-import { notesOn } from './notes.ts'
+import { type BridgeNote, notesOn } from './notes.ts'
 import { type RuleComplaint, type RuleFiles, readRuleFiles } from './rule-files.ts'
 import { type ConfigFolder, type SluiceFile, type TemplateComplaint, readSluiceFile } from './sluice-file.ts'
-import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
+import { type BridgeSettings, type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
 import { unmatchedProblems } from './unmatched.ts'
 import { readWorkerFiles } from './worker-files.ts'
 
@@ -43,6 +43,8 @@ export interface LoadOptions {
   readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
   /** policy/: whether a document is a policy. */
   readonly examinePolicyDocument?: ((document: unknown) => readonly PolicyComplaint[]) | undefined
+  /** What the policies and things of identity/ make of a bridge, where it can't be meant so. */
+  readonly notesOnBridge?: ((bridge: BridgeSettings, directory: Directory) => readonly BridgeNote[]) | undefined
   /** ingest/: whether the certificates that `tls` names can be served; each text begins with its dotted setting. */
   readonly examineServerTls?: ((tls: SluiceSettings['tls']) => Promise<readonly string[]>) | undefined
   /** identity/: the auth methods, whose proofs and sections stand in the files there. */
@@ -145,7 +147,9 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
       isEmpty: sluice.file?.value === null,
       workers: workers.workers,
       directory: identity.directory,
-      notes: ingest ? notesOn(sluice, workers.workers) : [],
+      notes: ingest
+        ? notesOn(sluice, workers.workers, (bridge) => options.notesOnBridge?.(bridge, identity.directory) ?? [])
+        : [],
     },
   }
 }

@@ -5,10 +5,17 @@ import type { SluiceFile } from './sluice-file.ts'
 import type { BridgeSettings, SluiceSettings } from './sluice-schema.ts'
 import type { YamlFile } from './yaml.ts'
 
+/** A note on one key of a bridge. */
+export interface BridgeNote {
+  readonly key: string
+  readonly message: string
+}
+
 /** What is taken as it stands, and may not be what was meant: nothing refuses to start for it, `check` tells it. In the order of lines. */
 export function notesOn(
   { settings, file }: SluiceFile,
   workers: ReadonlyMap<string, WorkerDefinition>,
+  onIdentities: (bridge: BridgeSettings) => readonly BridgeNote[] = () => [],
 ): readonly Problem[] {
   if (settings === undefined || file === undefined) return []
   const refusing = [...workers.values()].filter(
@@ -16,7 +23,7 @@ export function notesOn(
   )
   const onBridges = settings.bridges
     .flatMap((bridge, index) =>
-      notesOnBridge(bridge).map(({ key, message }) => {
+      [...notesOnBridge(bridge), ...onIdentities(bridge)].map(({ key, message }) => {
         const path = ['bridges', index, key]
         return file.problem(path, `${path.join('.')}: ${message}`)
       }),
@@ -40,8 +47,8 @@ function onHolding(
   return [file.problem(['bridges'], message)]
 }
 
-function notesOnBridge({ name, share, id, thing }: BridgeSettings): readonly { key: string; message: string }[] {
-  const notes: { key: string; message: string }[] = []
+function notesOnBridge({ name, share, id, thing }: BridgeSettings): readonly BridgeNote[] {
+  const notes: BridgeNote[] = []
   if (share !== undefined) {
     const message =
       'Mosquitto forgets shared subscriptions when it restarts: what it acknowledges from then until an ingest has subscribed again is lost. ' +

@@ -1,3 +1,4 @@
+import type { Action } from './actions.ts'
 import { compileDocument } from './document.ts'
 import type { Complaint } from './report.ts'
 
@@ -9,6 +10,12 @@ import type { Complaint } from './report.ts'
 export function examinePolicyDocument(value: unknown): readonly Complaint[] {
   const { report } = compileDocument(value)
   return [...report.malformations, ...report.doubts]
+}
+
+/** Whether some statement allows an action on something; what conditions and other statements say is not looked at. */
+export function mayAllow(document: unknown, action: Action): boolean {
+  const asked = action.toLowerCase()
+  return compileDocument(document).statements.some((one) => one?.effect === 'Allow' && one.covers(asked))
 }
 
 /**

@@ -162,7 +162,7 @@ test('check notes a bridge whose devices share their ids', async (context) => {
     (await command(context, folder, ['check'])).stdout,
     /^sluice\.yaml:2:\d+: bridges\.0\.id: without "thing" .* \(a note/,
   )
-  await writeFiles(folder, { 'sluice.yaml': bridge(", thing: '${ $topic(2) }'") })
+  await writeFiles(folder, { 'sluice.yaml': bridge(", thing: '${ $topic(2) }', actsFor: ['*'], unknownThings: allow") })
   match((await command(context, folder, ['check'])).stdout, /^fine: /)
 })
 
@@ -192,4 +192,38 @@ test('check says which server certificate can’t be served, and where it is nam
     /^sluice\.yaml:4:36: tls\.certificates\.0\.key does not belong to its certificate \(.*other\.key\)$/m,
   )
   equal((await command(context, folder, ['check', '--skip-references'])).code, 0)
+})
+
+test('check notes a bridge whose messages can only be refused, and says where and why', async (context) => {
+  const folder = await temporaryFolder(context)
+  const noted = async (bridge: string, identity: string) => {
+    const text = `bridges:\n  - name: plant\n    url: mqtt://broker\n    topics: ['devices/#']\n${bridge}`
+    await writeFiles(folder, { 'sluice.yaml': text, 'identity/all.yaml': identity })
+    const ran = await command(context, folder, ['check'])
+    deepEqual([ran.code, ran.stderr], [0, ''])
+    return ran.stdout
+  }
+  const thing = "    thing: '${ $topic(2) }'\n"
+  const all = "    actsFor: ['*']\n"
+  const allows = (action: string) =>
+    `policies:\n  own: { Version: '2012-10-17', Statement: [{ Effect: Allow, Action: ${action}, Resource: '*' }] }\n`
+  const things = 'things: [{ name: dev-1, groups: [field] }]\ngroups: [{ name: field, policies: [own] }]\n'
+  match(await noted(thing, ''), /^sluice\.yaml:5:12: bridges\.0\.thing: the bridge "plant" may speak for no thing/)
+  match(await noted(thing + all, ''), /^sluice\.yaml:5:12: bridges\.0\.thing: no thing in identity\//)
+  match(await noted(thing + "    actsFor: ['pump-*']\n", things + allows('iot:Publish')), /no thing in identity\//)
+  const principals = 'things: [{ name: dev-1 }]\nprincipals: [{ name: dev-1, thing: dev-1, policies: [own] }]\n'
+  match(await noted(thing + all, principals + allows('iot:*')), /:5:12: .*Policies of a principal don’t count here/)
+  match(await noted(thing + all, things + allows('iot:Connect')), /:5:12: .*allows iot:Publish \(as of "dev-1"\)/)
+  match(
+    await noted('    policies: [own]\n', allows('iot:Connect')),
+    /:5:15: bridges\.0\.policies: none of its policies/,
+  )
+  for (const [bridge, identity] of [
+    ['', ''],
+    [thing + all, things + allows('iot:Pub*')],
+    [`${thing + all}    unknownThings: allow\n`, ''],
+    [`${thing + all}    trust: topics\n`, principals + allows('iot:*')],
+    ['    policies: [own]\n', allows('iot:Publish')],
+  ] as const)
+    match(await noted(bridge, identity), /^fine: /)
 })

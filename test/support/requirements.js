@@ -6,6 +6,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 const wanted = {
   'redis-server': 'redis-server',
   mosquitto: 'mosquitto',
+  mosquitto_pub: 'mosquitto-clients',
   'docker-compose': 'docker-compose',
   openssl: 'openssl',
   curl: 'curl',
