@@ -1,7 +1,8 @@
-import { deepEqual, equal } from 'node:assert/strict'
+import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import { connect, type MqttClient } from 'mqtt'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
+import { emptiedLedger } from '../support/ledger.ts'
 import { startReceiver } from '../support/receiver.ts'
 import { principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
 
@@ -75,6 +76,10 @@ test(
       [...arrived()].toSorted((a, b) => a - b),
       Array.from({ length: messages }, (_, index) => index),
     )
+    const [row, ...others] = await emptiedLedger(context, folder)
+    deepEqual([row?.rule, row?.worker, others], ['all', 'hook', []])
+    // What was in the queue and not yet acknowledged at the kill is published once more.
+    ok((row?.accepted ?? 0) >= messages && row?.delivered === row?.accepted, JSON.stringify(row))
     equal(await running.stop(), 0, running.output())
   },
 )

@@ -1,10 +1,11 @@
-import { deepEqual, equal } from 'node:assert/strict'
+import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { DeleteMessageBatchCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { startFauxqs } from 'fauxqs'
 import { connectAsync } from 'mqtt'
 import { temporaryFolder, until } from '../support/cleanup.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
+import { emptiedLedger } from '../support/ledger.ts'
 import { startReceiver } from '../support/receiver.ts'
 import { startRedis } from '../support/redis.ts'
 import { logLines, ready, sluice, writeFiles } from '../support/sluice.ts'
@@ -106,6 +107,17 @@ test(
     const drained = await drain(sqs.port, messages)
     equal(drained.size, messages)
     equal(receiver.requests[0]?.headers.authorization, 'Bearer hook-secret-token')
+    const rows = await emptiedLedger(context, folder)
+    deepEqual(
+      rows.map(({ rule, worker }) => [rule, worker]),
+      [
+        ['all', 'alerts'],
+        ['all', 'hook'],
+      ],
+    )
+    // What was in the queue and not yet acknowledged at the kill is published once more.
+    for (const { accepted, delivered } of rows)
+      ok(accepted >= messages && delivered === accepted, `${accepted} ${delivered}`)
     for (const running of [ingest, alerts, hook]) equal(await running.stop(), 0, running.output())
     for (const running of [ingest, alerts, hook])
       equal(/alerts-secret-key|hook-secret-token/.test(running.output()), false)
