@@ -28,6 +28,8 @@ export interface Breaker {
   /** There was nothing to send after all. Nothing happens where no trial is on. */
   unused(): void
   blockage(): Blockage | undefined
+  /** The block that has come back before and ended a short while ago: until it has stayed away, nobody can say that it is over. */
+  comingBack(): Blockage | undefined
   close(): void
 }
 
@@ -65,6 +67,9 @@ const awayAfter = 5
 export function createBreaker(options: BreakerOptions): Breaker {
   const { worker, log, metrics, now } = options
   let blockage: Blockage | undefined
+  /** The block before this moment, when it ended, and whether it was one that came back. */
+  let before: { readonly blockage: Blockage; readonly ended: number; readonly again: boolean } | undefined
+  let again = false
   let trial: 'none' | 'offered' | 'taken' = 'none'
   let missed = 0
   let wait = 0
@@ -102,6 +107,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
       options.resume()
     },
     blockage: () => blockage,
+    comingBack: () => (before?.again === true ? lately() : undefined),
     close() {
       closed = true
       clearTimeout(timer)
@@ -114,8 +120,16 @@ export function createBreaker(options: BreakerOptions): Breaker {
     options.pause()
     if (blockage === undefined) heldSince = performance.now()
     if (blockage?.kind !== kind) say(kind, reason)
-    blockage = { kind, reason, since: blockage?.since ?? now() }
+    // One that comes back at once is the same: a message that blocks, between others that don't.
+    const first = blockage ?? (kind === 'blocked' ? lately() : undefined)
+    if (blockage === undefined) again = first !== undefined
+    blockage = { kind, reason, since: first?.since ?? now() }
     schedule()
+  }
+
+  function lately(): Blockage | undefined {
+    const isLate = before !== undefined && now() - before.ended < 2 * options.waits.blocked.max
+    return isLate ? before?.blockage : undefined
   }
 
   function say(kind: Blockage['kind'], reason: string): void {
@@ -164,6 +178,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
       blockage.kind === 'away' ? 'the far side answers' : 'no longer blocked',
     )
     metrics.set('sluice_worker_blocked', { worker }, 0)
+    before = blockage.kind === 'blocked' ? { blockage, ended: now(), again } : undefined
     blockage = undefined
     trial = 'none'
     missed = 0

@@ -59,8 +59,11 @@ const defaults: WorkerRunnerSettings = {
 
 export type WorkerState =
   | { readonly state: 'idle' | 'running' | 'closed' }
-  /** `blocked`: someone must act. `away`: the far side does not answer; it is tried again by itself. */
-  | { readonly state: 'blocked' | 'away'; readonly reason: string; readonly since: number }
+  /**
+   * `blocked`: someone must act. `recovering`: it sends, and was blocked again and again until a moment ago: by a
+   * message that blocks it whenever it comes up. `away`: the far side does not answer; it is tried again by itself. `since`: when it began.
+   */
+  | { readonly state: 'blocked' | 'recovering' | 'away'; readonly reason: string; readonly since: number }
 
 export interface WorkerRunner {
   /** Takes messages from now on. The forwarder is opened meanwhile; where that fails the worker is blocked, not ended. */
@@ -156,8 +159,12 @@ export function createWorkerRunner(options: WorkerRunnerOptions): WorkerRunner {
     },
     state() {
       const blockage = breaker.blockage()
-      if (blockage === undefined || state === 'closed') return { state }
-      return { state: blockage.kind, reason: blockage.reason, since: blockage.since }
+      const lately = blockage === undefined ? breaker.comingBack() : undefined
+      if (state === 'closed') return { state }
+      if (lately !== undefined) return { ...lately, state: 'recovering' }
+      return blockage === undefined
+        ? { state }
+        : { state: blockage.kind, reason: blockage.reason, since: blockage.since }
     },
   }
 

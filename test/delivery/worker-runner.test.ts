@@ -186,6 +186,31 @@ describe('worker runner', () => {
       assert.deepEqual(failures(queues), [])
     })
 
+    it('shows between blocks that they come back, where one message among others causes them', async (t) => {
+      const forwarder = scripted(
+        ({ id }) => (id === 'poison' ? { kind: 'blocked', reason: 'no such topic' } : delivered),
+        {
+          check: async () => {},
+          limits: { messages: 1, bytes: 1_000 },
+        },
+      )
+      const worker = workerOf({ delivery: { ...quick, concurrency: 1 } })
+      const { runner, log } = await run(t, forwarder, [envelopeOf(['poison']), envelopeOf(['m1'])], { worker })
+      const blocks = () => log.lines.filter(({ level }) => level === 'error').length
+      await until('it was blocked three times', () => blocks() >= 3)
+      const between = await until('a moment between blocks', () => {
+        const state = runner.state()
+        return state.state !== 'blocked' && state
+      })
+      assert.deepEqual([between.state, 'reason' in between && between.reason], ['recovering', 'no such topic'])
+      const { since } = between as { readonly since: number }
+      const later = await until('it is blocked again', () => {
+        const state = runner.state()
+        return state.state === 'blocked' && state
+      })
+      assert.equal(later.since, since, 'and it began with the first')
+    })
+
     it('probes with one batch where the forwarder has no check', async (t) => {
       let broken = true
       const forwarder = scripted(() => (broken ? { kind: 'blocked', reason: 'no' } : delivered))
