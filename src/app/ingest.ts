@@ -26,6 +26,7 @@ import { createDeadLetters } from './dead-letters.ts'
 import { createCertificatePlane } from './certificates.ts'
 import { type Doors, openDoors } from './doors.ts'
 import { guardedAccess } from './guarded-access.ts'
+import { setLedgerMetrics } from './ledger-metrics.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
@@ -256,6 +257,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   async function status(): Promise<IngestStatus> {
     const states = new Map([...(await workerSockets.states()), ...options.workerStates()])
     const ready = await readiness()
+    await ledger.settle()
     return {
       ...ready,
       queue: queues.describe,
@@ -284,6 +286,9 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       for (const [state, value] of Object.entries(counts ?? {}))
         metrics.set('sluice_queue_entries', { worker, state }, value)
     }
+    await setLedgerMetrics(queues, ownWorkers(), metrics).catch((error: unknown) =>
+      log.debug({ error: messageOf(error) }, 'the ledger could not be read'),
+    )
     return metrics.page()
   }
 
@@ -291,9 +296,9 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   async function nameOrphans(): Promise<void> {
     clearTimeout(naming)
     try {
-      for (const { owner, messages } of await orphansOf(queues, new Set(ownWorkers()))) {
+      for (const { owner, messages, envelopes } of await orphansOf(queues, new Set(ownWorkers()))) {
         log.warn(
-          { worker: owner, envelopes: messages },
+          { worker: owner, messages, envelopes },
           'a queue holds messages of a worker that no file in workers/ owns; they wait',
         )
       }

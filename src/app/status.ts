@@ -1,18 +1,21 @@
 import { kindOfOwner } from '../core/owner.ts'
-import type { Queues } from '../core/queue.ts'
+import type { QueueCounts, QueueName, Queues } from '../core/queue.ts'
+import { messagesIn } from '../delivery/station.ts'
 import type { Backlog } from '../queue/capacity.ts'
 
 export interface WorkerStatus {
   readonly name: string
-  /** Envelopes, not messages. */
+  /** Messages in envelopes that are not finished, by the ledger: behind by seconds, and at least one for each envelope. */
   readonly waiting: number
-  readonly active: number
-  readonly delayed: number
+  /** Messages given up and waiting for ingest to take them; likewise. */
   readonly failures: number
+  /** Dead letters. */
   readonly dead: number
+  /** The envelopes, each of which holds up to some hundreds of messages. */
+  readonly envelopes: QueueCounts
   /** What it has in the queue and what it may have, in bytes, estimated; absent while that isn't measured. */
   readonly backlog?: { readonly bytes: number; readonly limit: number; readonly full: boolean }
-  /** `idle`, `running`, `blocked: …`, `in another process`, or `no file owns it`. */
+  /** `idle`, `running`, `blocked: …`, `recovering: …`, `away: …`, `in another process`, or `no file owns it`. */
   readonly state: string
 }
 
@@ -36,27 +39,35 @@ export async function countOwner(
   backlog?: Backlog,
 ): Promise<WorkerStatus> {
   const [work, failures, dead] = await Promise.all([
-    queues.counts({ owner: name, part: 'work' }),
-    queues.counts({ owner: name, part: 'failures' }),
+    countQueue(queues, { owner: name, part: 'work' }),
+    countQueue(queues, { owner: name, part: 'failures' }),
     queues.counts({ owner: name, part: 'dead' }),
   ])
-  const { waiting, active, delayed } = work
+  const room =
+    backlog === undefined ? {} : { backlog: { bytes: backlog.bytes, limit: backlog.limit, full: backlog.full } }
   return {
     name,
-    waiting,
-    active,
-    delayed,
-    failures: failures.waiting + failures.active + failures.delayed,
+    waiting: work.messages,
+    failures: failures.messages,
     dead: dead.waiting,
-    ...(backlog !== undefined && { backlog: { bytes: backlog.bytes, limit: backlog.limit, full: backlog.full } }),
+    envelopes: work.envelopes,
+    ...room,
     state,
   }
 }
 
+/** Counting messages in their jobs would mean to read them all; the totals know them, but for those that left in the last seconds. */
+async function countQueue(queues: Queues, queue: QueueName) {
+  const [envelopes, totals] = await Promise.all([queues.counts(queue), queues.ledger.totals(queue)])
+  const jobs = envelopes.waiting + envelopes.active + envelopes.delayed
+  return { envelopes, jobs, messages: jobs === 0 ? 0 : Math.max(jobs, messagesIn(totals)) }
+}
+
 export interface Orphan {
   readonly owner: string
-  /** Envelopes in its work and failures queues. */
+  /** Messages in its work and failures queues, and the jobs that hold them. */
   readonly messages: number
+  readonly envelopes: number
 }
 
 /** Workers that no file owns and whose queue still holds something: nothing takes it, and nothing deletes it. */
@@ -65,11 +76,11 @@ export async function orphansOf(queues: Queues, owned: ReadonlySet<string>): Pro
   for (const owner of await queues.owners()) {
     if (owned.has(owner) || kindOfOwner(owner) !== 'worker') continue
     const [work, failures] = await Promise.all([
-      queues.counts({ owner, part: 'work' }),
-      queues.counts({ owner, part: 'failures' }),
+      countQueue(queues, { owner, part: 'work' }),
+      countQueue(queues, { owner, part: 'failures' }),
     ])
-    const messages = [work, failures].reduce((sum, { waiting, active, delayed }) => sum + waiting + active + delayed, 0)
-    if (messages > 0) found.push({ owner, messages })
+    const envelopes = work.jobs + failures.jobs
+    if (envelopes > 0) found.push({ owner, messages: work.messages + failures.messages, envelopes })
   }
   return found
 }

@@ -17,10 +17,10 @@ export function addStatus(program: Command): void {
       for (const { name, state } of status.bridges) console.log(`bridge   ${name}: ${state}`)
       console.log(`rules    ${status.rules} (set ${status.ruleSet})\n`)
       printTable([
-        ['worker', 'waiting', 'active', 'delayed', 'failures', 'dead letters', 'room', 'state'],
-        ...status.workers.map(({ name, waiting, active, delayed, failures, dead, backlog, state }) => [
+        ['worker', 'waiting', 'given up', 'dead letters', 'envelopes', 'active', 'delayed', 'room', 'state'],
+        ...status.workers.map(({ name, waiting, failures, dead, envelopes, backlog, state }) => [
           name,
-          ...[waiting, active, delayed, failures, dead].map(String),
+          ...[waiting, failures, dead, allOf(envelopes), envelopes.active, envelopes.delayed].map(String),
           roomOf(backlog),
           state,
         ]),
@@ -35,4 +35,8 @@ function roomOf(backlog: WorkerStatus['backlog']): string {
   const text = `${percent}% of ${Math.round(backlog.limit / 1_048_576)} MiB`
   if (backlog.full) return `FULL: ${text}`
   return percent >= 80 ? `NEAR: ${text}` : text
+}
+
+function allOf({ waiting, active, delayed }: WorkerStatus['envelopes']): number {
+  return waiting + active + delayed
 }

@@ -81,7 +81,22 @@ export const metricTable = {
     help: 'Messages let fall because the config says so by name: full (drop-oldest, drop-newest), kept-age, kept-messages, kept-bytes.',
     labels: ['owner', 'reason'],
   },
-  sluice_queue_entries: { help: 'Jobs in a queue, by state.', labels: ['worker', 'state'] },
+  sluice_queue_entries: {
+    help: 'Envelopes in a queue, by state; each holds up to some hundreds of messages.',
+    labels: ['worker', 'state'],
+  },
+  sluice_ledger_messages: {
+    help: 'Messages by the ledger, since it was begun and over restarts: how they came into a queue (side in) and what became of them (side out).',
+    labels: ['worker', 'queue', 'rule', 'side', 'what'],
+  },
+  sluice_ledger_pending_messages: {
+    help: 'Messages in a queue by the sums of the ledger.',
+    labels: ['worker', 'queue'],
+  },
+  sluice_ledger_wrong_messages: {
+    help: 'Messages that were added twice, added behind the ledger, or left without an outcome; sluice ledger names them.',
+    labels: ['worker', 'queue'],
+  },
 } as const satisfies Readonly<Record<string, { readonly help: string; readonly labels: readonly string[] }>>
 
 export type MetricName = keyof typeof metricTable

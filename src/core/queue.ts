@@ -79,9 +79,10 @@ export interface Queues {
   get<Data>(queue: QueueName, id: string): Promise<StoredJob<Data> | undefined>
   /**
    * Removes waiting jobs by id; says how many were there. `became`: what the ledger says of all that they had brought in
-   * (`replayed`, `dropped:<reason>`); a job that is removed without it is one that the ledger misses.
+   * (`replayed`, `dropped:<reason>`), or a tally of what became of the messages of one job; a job that is removed without it is one
+   * that the ledger misses.
    */
-  remove(queue: QueueName, ids: readonly string[], became?: Fate): Promise<number>
+  remove(queue: QueueName, ids: readonly string[], became?: Fate | Tally): Promise<number>
   /** Every worker that has a queue in the store, whether a file owns it or not: found from what is there, whatever was remembered. */
   owners(): Promise<readonly string[]>
   /**

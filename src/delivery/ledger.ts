@@ -21,9 +21,7 @@ export interface Ledger {
   start(): Promise<void>
   /** Looks at everything and adds it up. Takes as long as reading all envelopes that wait; QUEUE_AWAY when the queue is away. */
   report(): Promise<LedgerReport>
-  /** Messages in each queue by the totals alone: cheap, and behind by no more than the settling. */
-  messages(owner: string): Promise<Readonly<Record<QueueName['part'], number>>>
-  /** Settles what can be settled now. */
+  /** Settles what can be settled now; nothing where others have the books in hand, or the queue is away. */
   settle(): Promise<void>
   close(): Promise<void>
 }
@@ -53,11 +51,7 @@ export function createLedger({ queues, workers, log, settleMs = 5_000 }: LedgerO
       schedule()
     },
     report: () => alone(report),
-    settle: () => alone(settleAll),
-    async messages(owner) {
-      const [work, failures, dead] = await Promise.all(parts.map((part) => messagesIn({ owner, part })))
-      return { work: work ?? 0, failures: failures ?? 0, dead: dead ?? 0 }
-    },
+    settle: () => inTurn(settleIfFree),
     async close() {
       closed = true
       clearTimeout(timer)
@@ -90,14 +84,15 @@ export function createLedger({ queues, workers, log, settleMs = 5_000 }: LedgerO
 
   function schedule(): void {
     if (closed) return
-    timer = setTimeout(() => {
-      const round = async () => {
-        if (await store.lease(lease.key, holder, lease.ms)) await andLetGo(settleAll)
-      }
-      void inTurn(round)
-        .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'the ledger could not be settled'))
-        .finally(schedule)
-    }, settleMs).unref()
+    timer = setTimeout(() => void inTurn(settleIfFree).finally(schedule), settleMs).unref()
+  }
+
+  async function settleIfFree(): Promise<void> {
+    try {
+      if (await store.lease(lease.key, holder, lease.ms)) await andLetGo(settleAll)
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, 'the ledger could not be settled')
+    }
   }
 
   /** Runs `work` when no other ingest, and nothing else here, has the books in hand. */
@@ -155,15 +150,5 @@ export function createLedger({ queues, workers, log, settleMs = 5_000 }: LedgerO
 
   async function owners(): Promise<readonly string[]> {
     return [...new Set([...workers(), ...(await queues.owners())])].toSorted()
-  }
-
-  async function messagesIn(queue: QueueName): Promise<number> {
-    const { lines } = await ledger.totals(queue)
-    let messages = 0
-    for (const line of lines) {
-      if (line.side === 'in') messages += line.messages
-      else if (line.side === 'out') messages -= line.messages
-    }
-    return Math.max(0, messages)
   }
 }

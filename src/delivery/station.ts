@@ -1,4 +1,4 @@
-import type { Entering, LedgerStore, OpenEntry, TotalLine } from '../core/ledger.ts'
+import type { Entering, LedgerStore, LedgerTotals, OpenEntry, TotalLine } from '../core/ledger.ts'
 import type { QueueName } from '../core/queue.ts'
 import { type Tally, Tallying } from '../core/tally.ts'
 import { isEnvelope, isFailure, isFailureBatch } from './readable.ts'
@@ -131,6 +131,16 @@ function readTotals(queue: QueueName, lines: readonly TotalLine[]) {
 /** How messages have come into a queue by now, of all rules. */
 export async function arrivalsIn(queue: QueueName, ledger: LedgerStore): Promise<Tallying> {
   return readTotals(queue, (await ledger.totals(queue)).lines).came
+}
+
+/** Messages that came into a queue and have not left it, by its totals alone: cheap, and behind by what isn't settled yet. */
+export function messagesIn({ lines }: LedgerTotals): number {
+  let messages = 0
+  for (const line of lines) {
+    if (line.side === 'in') messages += line.messages
+    else if (line.side === 'out') messages -= line.messages
+  }
+  return Math.max(0, messages)
 }
 
 /** How a job that was never entered is entered: with all that it holds. Undefined where it can't be read. */

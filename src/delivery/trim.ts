@@ -3,6 +3,7 @@ import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Queues } from '../core/queue.ts'
 import type { BacklogPolicy, OnDropped } from '../core/room.ts'
+import { sumOfTallies, tallyOf } from '../core/tally.ts'
 import { isEnvelope } from './readable.ts'
 
 export interface TrimOptions {
@@ -59,9 +60,10 @@ export function startTrimming(options: TrimOptions): () => void {
       const oldest = await queues.page<Envelope>(queue, undefined, count)
       if (oldest.length === 0) break
       for (const { id, data } of oldest) {
+        const { entries, left = [] } = isEnvelope(data) ? data : { entries: [] }
+        const became = sumOfTallies(left, tallyOf(entries, 'dropped:full'))
         // One that is in hand by now is not dropped.
-        if ((await queues.remove(queue, [id], 'dropped:full')) === 0) continue
-        const entries = isEnvelope(data) ? data.entries : []
+        if ((await queues.remove(queue, [id], isEnvelope(data) ? became : 'dropped:full')) === 0) continue
         onDropped({ owner: worker, reason: 'full', entries })
         dropped += entries.length
       }

@@ -1,5 +1,6 @@
 import type { Log } from '../core/log.ts'
 import type { Consumer, Handler, QueueName, Queues, StoredJob } from '../core/queue.ts'
+import { leavingOf } from './ledger-text.ts'
 import type { Backend } from './backend.ts'
 import { startConsumer } from './consumer.ts'
 import { parsedJson } from '../core/parsed-json.ts'
@@ -84,7 +85,7 @@ export function createQueues(backend: Backend, log: Log): Queues {
         if (became !== undefined)
           await backend.ledger.leave(
             name,
-            some.map((id) => ({ id, leaving: { all: became } })),
+            some.map((id) => ({ id, leaving: leavingOf(became) })),
           )
         removed += await backend.attempt(() => backend.remove(bullName, some.map(encodeId)))
       }

@@ -1,6 +1,11 @@
 import { type Leaving, type LedgerTotals, type OpenEntry, sides, type TotalLine } from '../core/ledger.ts'
 import { parsedJson } from '../core/parsed-json.ts'
-import { readTally } from '../core/tally.ts'
+import { type Fate, readTally, type Tally } from '../core/tally.ts'
+
+/** What is written of a job that is removed. */
+export function leavingOf(became: Fate | Tally): Leaving {
+  return typeof became === 'string' ? { all: became } : { tally: became, at: Date.now() }
+}
 
 /** What is written of a job that is about to leave, as it stands in the store. */
 export function leavingText(leaving: Leaving): string {

@@ -6,6 +6,7 @@ import { before, describe, test } from 'node:test'
 import { freePort, type Scope, temporaryFolder, until } from '../support/cleanup.ts'
 import { command, type Ran, suiteScope } from '../support/command.ts'
 import { type HttpTarget, startHttpTarget } from '../support/http-target.ts'
+import { closedLedger } from '../support/ledger.ts'
 import type { Running } from '../support/process.ts'
 import { openRaw } from '../support/raw-mqtt.ts'
 import { allowEverything, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
@@ -57,8 +58,12 @@ describe('commands that speak to a running Sluice', () => {
     match(status.stdout, /^ready\nqueue {4}embedded queue in .*/)
     match(status.stdout, new RegExp(`^door {5}http://127.0.0.1:${http}\\ndoor {5}mqtt://127.0.0.1:${mqtt}$`, 'm'))
     match(status.stdout, /^worker {2}waiting {2}.*\nhook {4}0 {8}.* running\n$/m)
-    const json = JSON.parse((await ask(context, 'status --json')).stdout) as { ready: boolean; workers: unknown[] }
+    const json = JSON.parse((await ask(context, 'status --json')).stdout) as {
+      ready: boolean
+      workers: { name: string; waiting: number; envelopes: unknown }[]
+    }
     deepEqual([json.ready, json.workers.length], [true, 1])
+    deepEqual(json.workers[0]?.envelopes, { waiting: 0, active: 0, delayed: 0 })
     deepEqual(await ask(context, 'health'), { code: 0, stdout: 'ready\n', stderr: '' })
   })
 
@@ -230,6 +235,13 @@ describe('commands that speak to a running Sluice', () => {
       () => hook.received.filter(({ url, body }) => url === '/' && body.toString() === 'refused').length === 2,
     )
     equal((await ask(context, 'dead-letters ls')).stdout, 'no dead letters\n')
+
+    const ledger = await ask(context, 'ledger')
+    equal(ledger.code, 0, ledger.stdout)
+    match(ledger.stdout, /^rule +worker +accepted +delivered +.*difference\nraw +hook +\d+ +.* 0\n/)
+    match(ledger.stdout, /every message is accounted for\n$/)
+    const [row] = await closedLedger(context, folder)
+    deepEqual([row?.replayed, row?.deadReplayed, row?.purged, row?.dead], [1, 1, 1, 0])
   })
 
   test('SIGTERM: it ends with 0, and nothing that was acknowledged is missing', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { FailureBatch } from '../../src/core/envelope.ts'
 import { silent } from '../../src/core/log.ts'
+import { createLedger } from '../../src/delivery/ledger.ts'
 import { openRedisQueues } from '../../src/queue/redis.ts'
 import { temporaryFolder, until } from '../support/cleanup.ts'
 import { envelopeOf } from '../support/delivery.ts'
@@ -21,7 +22,10 @@ describe('a worker process that is killed while it holds an envelope', () => {
     await writeFile(file, '')
     const queues = await openRedisQueues({ url: redis.url, role: 'ingest', log: silent })
     t.after(() => queues.close())
-    await queues.add(work, [{ id: 'e1', data: envelopeOf(['a', 'b', 'killer', 'c']) }])
+    const ledger = createLedger({ queues, workers: () => ['w'], log: silent })
+    await ledger.report()
+    const entering = { tally: [['r', 'accepted', 4]] } as const
+    await queues.add(work, [{ id: 'e1', data: envelopeOf(['a', 'b', 'killer', 'c']), entering }])
 
     for (let death = 1; death <= 5; death += 1) {
       const worker = run(t, process.execPath, [program, redis.url, file])
@@ -41,6 +45,9 @@ describe('a worker process that is killed while it holds an envelope', () => {
       [['crashed', 'crashed the worker', 'killer', 'payload of killer']],
     )
     assert.deepEqual((await readFile(file, 'utf8')).trim().split('\n'), ['a', 'b', 'c'])
+    const { closed, rows } = await ledger.report()
+    const [row] = rows
+    assert.deepEqual([closed, row?.accepted, row?.delivered, row?.pending, row?.repeated], [true, 4, 3, 1, 0])
     await last.stop('SIGKILL')
   })
 })

@@ -12,6 +12,7 @@ import type {
   StoredJob,
   Table,
 } from '../../src/core/queue.ts'
+import { leavingOf } from '../../src/queue/ledger-text.ts'
 import { createMemoryLedger, type MemoryBooks } from './memory-ledger.ts'
 
 /** The queues as one process sees them. */
@@ -195,7 +196,7 @@ function createProcess(memory: Memory): MemoryProcess {
       if (became !== undefined)
         await ledger.leave(
           queue,
-          ids.map((id) => ({ id, leaving: { all: became } })),
+          ids.map((id) => ({ id, leaving: leavingOf(became) })),
         )
       const there = ids.filter((id) => promoted(memory, queue).get(id)?.state === 'waiting')
       for (const id of there) jobsOf(memory, queue).delete(id)
