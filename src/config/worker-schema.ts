@@ -21,7 +21,14 @@ const delivery = z.strictObject({
 export const workerSchema = z.strictObject({
   name: shortName.exactOptional(),
   kind: z.string().min(1),
-  keep: z.enum(['original', 'output']).default('original'),
+  keep: z
+    .enum(['original', 'output'], {
+      error: ({ input }) =>
+        typeof input === 'object'
+          ? 'is "original" or "output", what of a message stays; how long dead letters stay is "backlog: { keep: … }"'
+          : undefined,
+    })
+    .default('original'),
   delivery: delivery.default(() => delivery.parse({})),
   backlog: ownBacklog.exactOptional(),
   with: z.record(z.string(), z.unknown()).default({}),

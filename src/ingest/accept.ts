@@ -126,7 +126,10 @@ function createWay(door: Door, options: AcceptOptions) {
     // All of them before anything of one goes in: what came together goes in together, and a message never in part.
     const noRoom = room.complain(ownersOf(planned))
     if (noRoom !== undefined) return arrivals.map(({ id }) => defer(id, 503, fullMs, noRoom))
-    const plans = planned.map((plan) => ({ ...plan, deliveries: admitted(plan.deliveries, room, onDropped) }))
+    const plans = planned.map((plan) => {
+      const deliveries = admitted(plan.deliveries, room, onDropped)
+      return deliveries === plan.deliveries ? plan : { ...plan, deliveries }
+    })
     const full = plans.filter(({ deliveries, refusal }) => refusal === undefined && deliveries.length > 0)
     let queued: Iterator<Promise<void>>
     try {

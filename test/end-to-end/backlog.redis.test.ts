@@ -4,21 +4,26 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { callControl } from '../../src/admin/client.ts'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
+import { startMosquitto } from '../support/mosquitto.ts'
+import { mqttClient } from '../support/mqtt.ts'
 import { startRedis } from '../support/redis.ts'
 import { oneForEverything, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const token = 'a-token-for-this-test'
 
 test('a worker that is down is refused at its bound before anything is acknowledged, while others go on, and takes again when it is up', async (t) => {
-  const [folder, port, redis] = [
+  const [folder, port, mqttPort, broker, redis] = [
     await temporaryFolder(t),
     await freePort(),
+    await freePort(),
+    await startMosquitto(t),
     await startRedis(t, { parameters: ['--maxmemory', '24mb'] }),
   ]
   const config = await writeFiles(folder, {
     'sluice.yaml': {
       data: './data',
-      listen: { http: { port } },
+      listen: { http: { port }, mqtt: { port: mqttPort } },
+      bridges: [{ name: 'plant', url: broker.url, topics: ['up', 'down'] }],
       queue: redis.url,
       limits: { publishesPerSecond: 100_000, bytesPerSecond: '1GiB' },
     },
@@ -62,6 +67,22 @@ test('a worker that is down is refused at its bound before anything is acknowled
   equal((await post('up', '{"up":1}')).status, 200)
   equal((await post('nothing', '{}')).status, 200)
 
+  // A bridge holds what comes behind a message for the full worker, and an MQTT client isn't acknowledged; other doors go on.
+  const device = await mqttClient(t, `mqtt://127.0.0.1:${mqttPort}`, {
+    username: 'p',
+    password: token,
+    protocolVersion: 4,
+  })
+  let acknowledged = false
+  void device.publishAsync('down', payload(-3), { qos: 1 }).then(
+    () => (acknowledged = true),
+    () => {},
+  )
+  const publisher = await mqttClient(t, broker.url)
+  await publisher.publishAsync('down', payload(-4), { qos: 1 })
+  await publisher.publishAsync('up', payload(-5), { qos: 1 })
+  equal((await post('up', '{"up":2}')).status, 200)
+
   // What may be let fall is acknowledged, and counted.
   for (let n = 0; n < 40; n += 1) equal((await post('newest', payload(n))).status, 200)
   const command = async (...parameters: string[]) => {
@@ -72,6 +93,8 @@ test('a worker that is down is refused at its bound before anything is acknowled
   await until('status says so', async () => /down .*FULL: \d+% of 2 MiB/.test(await command('status')))
   const metrics = async () => String((await callControl(join(folder, 'data/control.sock'), 'GET', '/metrics')).body)
   const page = await metrics()
+  ok(!acknowledged)
+  match(page, /sluice_bridge_in_flight\{bridge="plant"\} [12]\b/)
   match(page, /sluice_worker_backlog_limit_bytes\{worker="down"\} 2097152/)
   const dropped = Number(/sluice_messages_dropped_total\{owner="newest",reason="full"\} (\d+)/.exec(page)?.[1])
   ok(dropped > 10 && dropped < 40, `${dropped}`)
@@ -84,7 +107,7 @@ test('a worker that is down is refused at its bound before anything is acknowled
       .trim()
       .split('\n')
       .map((line) => (JSON.parse(line) as { n: number }).n)
-  await until('all are there', () => numbers().includes(-2) && numbers().length >= accepted.length + 1)
+  await until('all are there', () => numbers().includes(-2) && numbers().includes(-4))
   const seen = new Set(numbers())
   for (const n of accepted) ok(seen.has(n), `${n}`)
   ok(!seen.has(-1), 'what was refused went nowhere')
@@ -118,13 +141,13 @@ test('a Redis that comes near its maxmemory takes nothing more, is not ready, an
       body: JSON.stringify({ n, filler: 'x'.repeat(50_000) }),
     })
   const accepted: number[] = []
-  const refused = await until('it is refused', async () => {
+  let refused = ''
+  while (refused === '' && accepted.length < 1_000) {
     const response = await post(accepted.length)
     const text = await response.text()
-    if (response.status !== 200) return text
-    accepted.push(accepted.length)
-    return false
-  })
+    if (response.status === 200) accepted.push(accepted.length)
+    else refused = text
+  }
   match(refused, /the queue has no room left/)
   ok(accepted.length > 50, `${accepted.length}`)
   const readyz = () => fetch(`http://127.0.0.1:${port}/readyz`).then(({ status }) => status)
