@@ -3,6 +3,11 @@ export function isReplyError(error: unknown): boolean {
   return error instanceof Error && error.name === 'ReplyError'
 }
 
+/** What Redis answers where it is asked for a script by its hash and doesn't have it. */
+export function isScriptMissing(error: unknown): boolean {
+  return isReplyError(error) && (error as Error).message.startsWith('NOSCRIPT ')
+}
+
 /** ioredis' error for a command that it had no connection to send on. */
 export function wasNotSent(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("Stream isn't writeable")

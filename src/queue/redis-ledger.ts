@@ -1,14 +1,9 @@
 import type { Redis } from 'ioredis'
-import { Job, type Queue } from 'bullmq'
 import type { Census, Entering, LeavingEntry, LedgerStore, OpenEntry, TotalLine } from '../core/ledger.ts'
-import { messageOf, QueueAwayError } from '../core/errors.ts'
 import type { QueueName } from '../core/queue.ts'
-import type { NewJob } from './backend.ts'
-import { jobOptions } from './job-options.ts'
 import { leavingText, openEntryOf, totalsOf } from './ledger-text.ts'
 import { parsedJson } from '../core/parsed-json.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
-import { isReplyError } from './redis-error.ts'
 import type { RedisLink } from './redis-link.ts'
 
 /**
@@ -154,51 +149,12 @@ export function createRedisLedger(link: RedisLink): LedgerStore {
   }
 }
 
-/**
- * Adds jobs and enters them in the ledger in one transaction: all of it or nothing, whoever dies in between. (BullMQ makes
- * `addJobToTransaction` public for such ends.) Where this user may not write the ledger the jobs are added all the same, and true is
- * given: messages matter more than the books. Throws QueueAwayError where Redis itself said no.
- */
-export async function addWithEntries(queue: Queue, name: QueueName, jobs: readonly NewJob[]): Promise<boolean> {
-  const backend = queue.getBackend()
-  const client = await backend.client
-  const multi = client.multi()
-  for (const { id, data, entering } of jobs) {
-    const job = new Job(queue, 'job', data, jobOptions(id), id)
-    await backend.addJobToTransaction(multi, job.asJSON(), id)
-    if (entering !== undefined) multi.runCommand('sluiceEnter', [...enteringParameters(name, id, entering)])
-  }
-  const executed = multi.exec() as Promise<[Error | null, unknown][] | null>
-  const answers = await executed.catch((error: unknown) => {
-    // Of a transaction that it refused Redis has done nothing.
-    throw isReplyError(error) ? refusedBy(error, false) : error
-  })
-  const errors = (answers ?? []).map(([error]) => error)
-  let place = 0
-  let isAnyIn = false
-  let isUnentered = false
-  let first: Error | undefined
-  for (const { entering } of jobs) {
-    const added = errors[place++] ?? undefined
-    const entered = entering === undefined ? undefined : (errors[place++] ?? undefined)
-    isAnyIn ||= added === undefined
-    isUnentered ||= mayNot(entered)
-    first ??= added ?? (mayNot(entered) ? undefined : entered)
-  }
-  if (first !== undefined) throw refusedBy(first, isAnyIn)
-  return isUnentered
-}
-
-function refusedBy(error: unknown, inDoubt: boolean): QueueAwayError {
-  return new QueueAwayError(`Redis: ${messageOf(error)}`, inDoubt, { cause: error })
-}
-
-function mayNot(error: Error | undefined): boolean {
-  return error !== undefined && /NOPERM|can't (?:access|run)|permission/i.test(error.message)
-}
-
-/** Keys and arguments of `enterScript`. */
-function enteringParameters(queue: QueueName, encodedId: string, { tally, numbers }: Entering): readonly string[] {
+/** Keys and arguments of `enterScript`, which the ledger defines as `sluiceEnter`. */
+export function enteringParameters(
+  queue: QueueName,
+  encodedId: string,
+  { tally, numbers }: Entering,
+): readonly string[] {
   const { base, entries, open, totals } = keysOf(queue)
   const keys = [`${base}:${encodedId}`, entries, open, totals, `${base}:ledger:series:${numbers?.series ?? ''}`]
   return [...keys, encodedId, JSON.stringify(tally), numbers === undefined ? '' : JSON.stringify(numbers.ranges)]
@@ -223,7 +179,7 @@ function fieldOf({ side, rule, what }: TotalLine): string {
   return JSON.stringify([side, rule, what])
 }
 
-function runScript(redis: Redis, name: string, parameters: readonly (string | number)[]): Promise<unknown> {
+export function runScript(redis: Redis, name: string, parameters: readonly (string | number)[]): Promise<unknown> {
   const command = (redis as unknown as Record<string, (...given: readonly (string | number)[]) => Promise<unknown>>)[
     name
   ]

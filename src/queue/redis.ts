@@ -9,11 +9,12 @@ import { isLockLost } from './bull-worker.ts'
 import { jobOptions, queueOptions } from './job-options.ts'
 import type { BullName } from './names.ts'
 import { createPacedWarn } from './paced-warn.ts'
+import { addWithEntries } from './redis-adding.ts'
 import { isReplyError, takesNoWrites } from './redis-error.ts'
 import { keepRedisToClock } from './redis-clock.ts'
 import { RedisFile } from './redis-file.ts'
 import { RedisLink } from './redis-link.ts'
-import { addWithEntries, createRedisLedger } from './redis-ledger.ts'
+import { createRedisLedger } from './redis-ledger.ts'
 import { patient, readRedisUrl, type RedisTls, type SentinelUser } from './redis-options.ts'
 import { RedisOwners } from './redis-owners.ts'
 import { RedisSizes, roomInRedis } from './redis-sizes.ts'
@@ -193,7 +194,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
 
   /** True where they could not be entered in the ledger. */
   async function addJobs(queue: Queue, name: QueueName, jobs: readonly NewJob[]): Promise<boolean> {
-    if (jobs.some(({ entering }) => entering !== undefined)) return addWithEntries(queue, name, jobs)
+    if (jobs.some(({ entering }) => entering !== undefined)) return addWithEntries(redis, queue, name, jobs)
     await queue.addBulk(jobs.map(({ id, data }) => ({ name: 'job', data, opts: jobOptions(id) })))
     return false
   }

@@ -251,3 +251,27 @@ test('rediss:// with a private authority, and not with a stranger', async (t) =>
   assert.match(JSON.stringify(log.lines), /certificate/)
   assert.ok(!JSON.stringify(log.lines).includes('word'))
 })
+
+test('scripts that Redis has forgotten, or never took, are sent anew', async (t) => {
+  const server = await startRedis(t)
+  const admin = new Redis(server.port)
+  t.after(() => admin.disconnect())
+  const queues = await open(t, { url: server.url })
+  const failures = { owner: 'w', part: 'failures' } as const
+  const add = (id: string) => queues.add(failures, [{ id, data: id, entering: { tally: [['r', 'given-up', 1]] } }])
+  await queues.counts(failures)
+  // The first transaction with the scripts is refused whole.
+  await admin.config('SET', 'maxmemory', '1')
+  await assert.rejects(add('f1'), sure)
+  await admin.config('SET', 'maxmemory', '0')
+  await add('f2')
+  await admin.call('SCRIPT', 'FLUSH')
+  await add('f3')
+  assert.deepEqual(
+    (await queues.peek(failures, 0, 10)).map(({ id }) => id),
+    ['f2', 'f3'],
+  )
+  assert.deepEqual((await queues.ledger.totals(failures)).lines, [
+    { side: 'in', rule: 'r', what: 'given-up', messages: 2 },
+  ])
+})
