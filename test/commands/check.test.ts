@@ -198,7 +198,7 @@ test('check notes a bridge whose messages can only be refused, and says where an
   const folder = await temporaryFolder(context)
   const noted = async (bridge: string, identity: string) => {
     const text = `bridges:\n  - name: plant\n    url: mqtt://broker\n    topics: ['devices/#']\n${bridge}`
-    await writeFiles(folder, { 'sluice.yaml': text, 'identity/all.yaml': identity })
+    await writeFiles(folder, { 'sluice.yaml': text, 'identity/all.yaml': identity === '' ? 'things: []\n' : identity })
     const ran = await command(context, folder, ['check'])
     deepEqual([ran.code, ran.stderr], [0, ''])
     return ran.stdout
