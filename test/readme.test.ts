@@ -49,6 +49,7 @@ const seen: Readonly<Record<string, RegExp>> = {
   'npx sluice explain smoke': /^smoke {2}rules\/smoke\.yaml:1:1\n/,
   'npx sluice dead-letters ls': /^no dead letters\n$/,
   'npx sluice status': /^ready\n[^]*\nhook {5}/,
+  'npx sluice ledger': /every message is accounted for/,
   'npx sluice pki issue d-17 --thing d-17 --policy telemetry': /identity\/d-17\.yaml/,
   'npx sluice identity new d-18 --thing d-18 --policy telemetry': /^identity\/d-18\.yaml holds [^]*\n {2}slc_/,
   'npx sluice policy simulate --principal d-17 --action iot:Publish --resource things/d-17/climate':
