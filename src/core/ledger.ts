@@ -76,8 +76,12 @@ export interface Census {
 export interface LedgerStore {
   /** Enters jobs that are there and have no entry: they were added before there was a ledger. */
   enter(queue: QueueName, jobs: readonly { readonly id: string; readonly entering: Entering }[]): Promise<void>
-  /** Writes what becomes of jobs, before they are removed; written again it replaces. */
-  leave(queue: QueueName, leaving: readonly { readonly id: string; readonly leaving: Leaving }[]): Promise<void>
+  /** Writes what becomes of jobs, before they are removed; written again it replaces. `onlyEntered`: only of those with an open entry. */
+  leave(
+    queue: QueueName,
+    leaving: readonly { readonly id: string; readonly leaving: Leaving }[],
+    onlyEntered?: boolean,
+  ): Promise<void>
   totals(queue: QueueName): Promise<LedgerTotals>
   census(queue: QueueName): Promise<Census>
   /** Entries with a number over `after`, in the order of their numbers. */

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job, type Processor, WaitingError, Worker, type WorkerOptions } from 'bullmq'
 import { messageOf } from '../core/errors.ts'
@@ -11,6 +12,10 @@ const retryMs = 1_000
 const lockLostCodes: ReadonlySet<unknown> = new Set([-2, -3, -6])
 
 export interface Observer {
+  /** A handled job is about to be finished. What this throws keeps it from that. */
+  onFinishing(job: Job): Promise<void>
+  /** It is finished, and the connection was lost in between: the store may have forgotten what was written before. */
+  onFinishedAnew(job: Job): Promise<void>
   /** Something went wrong in the background; the worker goes on by itself. */
   onError(error: unknown): void
   /**
@@ -30,6 +35,8 @@ export interface Observer {
  */
 export class SettlingWorker extends Worker {
   readonly #observer: Observer
+  /** How often the connection was lost. */
+  #drops = 0
 
   constructor(
     name: string,
@@ -42,6 +49,12 @@ export class SettlingWorker extends Worker {
     super(name, processor, { ...options, runRetryDelay: retryMs, autorun: false }, factory)
     this.#observer = observer
     this.on('error', (error) => observer.onError(error))
+    // Only Redis has one; commands that had no answer go out again on the next.
+    const { client } = this.getBackend() as unknown as { readonly client?: Promise<EventEmitter> }
+    client?.then(
+      (connection) => connection.on('close', () => (this.#drops += 1)),
+      () => {},
+    )
     // A job that was left behind is told by dates: those are put right before anybody looks at them.
     const backend = this.getBackend()
     const moveStalled = backend.moveStalledJobsToWait.bind(backend)
@@ -97,7 +110,11 @@ export class SettlingWorker extends Worker {
 
   protected override async handleCompleted(...parameters: Parameters<Worker['handleCompleted']>): Promise<Job> {
     try {
-      return await super.handleCompleted(...parameters)
+      const drops = this.#drops
+      await this.#observer.onFinishing(parameters[1])
+      const next = await super.handleCompleted(...parameters)
+      if (this.#drops !== drops) await this.#observer.onFinishedAnew(parameters[1])
+      return next
     } catch (error) {
       if (isConnectionError(error)) throw error // BullMQ repeats it when the connection is back.
       // Such a node is left; where the next has the job, its lock is there too.

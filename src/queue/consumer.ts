@@ -43,6 +43,8 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
   const abort = new AbortController()
   let paused = false
   let inHand = 0
+  /** What became of jobs that are about to be finished. */
+  const tallies = new WeakMap<BullJob, Tally>()
   let closing: Promise<void> | undefined
   let keeping: Promise<void> = Promise.resolve()
 
@@ -59,7 +61,13 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
       removeOnComplete: { count: 0 },
     },
     factory,
-    { onError: (error) => backend.complain(error), onUnsettled, beforeStalledCheck },
+    {
+      onError: (error) => backend.complain(error),
+      onUnsettled,
+      onFinishing: (bullJob) => account(bullJob, false),
+      onFinishedAnew: (bullJob) => account(bullJob, true),
+      beforeStalledCheck,
+    },
   )
   void worker.run()
   const stopListening = backend.clock.onJump(keepToClock)
@@ -88,7 +96,7 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
     inHand += 1
     const handled = await handle(bullJob)
     inHand -= 1
-    if (handled.kind === 'done') return handled.tally === undefined ? undefined : account(bullJob, handled.tally)
+    if (handled.kind === 'done') return void (handled.tally !== undefined && tallies.set(bullJob, handled.tally))
     await putOff(bullJob, lock, handled)
     throw new DelayedError() // Tells BullMQ that the job was moved already.
   }
@@ -117,13 +125,16 @@ export function startConsumer<Data>({ backend, queue, handler, concurrency, log 
 
   /**
    * Writes what became of a job before it is finished, so that none is gone without a word: a death in between brings the job back,
-   * and whoever finishes it then writes anew. Throws when it can't be written before this consumer closes; the job then stays.
+   * and whoever finishes it then writes anew. `onlyEntered`: it is gone, and written again where the ledger still waits for it.
+   * Throws when it can't be written before this consumer closes; the job then stays.
    */
-  async function account(bullJob: BullJob, tally: Tally): Promise<void> {
+  async function account(bullJob: BullJob, onlyEntered: boolean): Promise<void> {
+    const tally = tallies.get(bullJob)
+    if (tally === undefined) return
     const entry = { id: decodeId(bullJob.id ?? ''), leaving: { tally, at: bullJob.timestamp } }
     for (let round = 0; ; round += 1) {
       try {
-        return await backend.ledger.leave(queue, [entry])
+        return await backend.ledger.leave(queue, [entry], onlyEntered)
       } catch (error) {
         backend.complain(error)
         if (closing !== undefined) throw error

@@ -105,8 +105,9 @@ export function createEmbeddedLedger(
         [nameOf(queue), JSON.stringify(given)],
       )
     },
-    async leave(queue, leaving) {
-      if (leaving.length === 0) return
+    // Its connection is never lost without its jobs, so nothing is written again here.
+    async leave(queue, leaving, onlyEntered = false) {
+      if (leaving.length === 0 || onlyEntered) return
       const given = leaving.map((each) => ({ id: encodeId(each.id), leaving: leavingText(each.leaving) }))
       await run(
         `INSERT INTO sluice.ledger_leaving SELECT $1, id, leaving FROM jsonb_to_recordset($2::jsonb) AS given(id text, leaving text)

@@ -33,6 +33,8 @@ end
 redis.call('PEXPIRE', KEYS[5], 86400000)
 return number`
 
+const leaveAgainScript = `if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end`
+
 /** KEYS: open entries, what was written, numbers, totals, and the jobs; ARGV: what is expected and what it comes to, as JSON. */
 const settleScript = `
 local given = cjson.decode(ARGV[1])
@@ -61,8 +63,14 @@ export function createRedisLedger(link: RedisLink): LedgerStore {
         runScript(redis, 'sluiceEnter', enteringParameters(queue, encodeId(id), entering))
       await link.attempt(() => Promise.all(jobs.map(enter)))
     },
-    async leave(queue, leaving) {
+    async leave(queue, leaving, onlyEntered = false) {
       if (leaving.length === 0) return
+      if (onlyEntered) {
+        const { entries, out } = keysOf(queue)
+        const again = (each: (typeof leaving)[number]) =>
+          redis.eval(leaveAgainScript, 2, entries, out, encodeId(each.id), leavingText(each.leaving))
+        return void (await link.attempt(() => Promise.all(leaving.map(again))))
+      }
       const fields = leaving.flatMap((each) => [encodeId(each.id), leavingText(each.leaving)])
       await link.attempt(() => redis.hset(keysOf(queue).out, ...fields))
     },
