@@ -152,7 +152,7 @@ export async function createMqttBroker(options: MqttBrokerOptions): Promise<Mqtt
     const { sourceIp } = connection.arrival
     log.debug({ clientId, principal: speaker?.principal.name, sourceIp }, 'connected')
     subscriptions.restore(connection, session)
-    connection.welcome(present)
+    connection.welcome(present && packet.protocolVersion !== 3) // MQTT 3.1 has no such flag
     session.outbound.attach(connection)
     presence?.connected(connection)
     connection.admit()

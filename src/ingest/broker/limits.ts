@@ -51,7 +51,8 @@ export interface BrokerLimits {
   /** Messages kept for one session, and their bytes; the oldest go first. */
   readonly sessionMessages: number
   readonly sessionBytes: number
-  /** Bytes kept for all sessions. */
+  /** Bytes kept for all sessions of one principal, and for all: beyond it the newest is not kept. */
+  readonly sessionBytesPerPrincipal: number
   readonly totalSessionBytes: number
   /** Retained messages and their bytes, last wills that are to be retained among them; at the limit a new one is refused. */
   readonly retained: number
@@ -92,6 +93,7 @@ export const defaultBrokerLimits: BrokerLimits = {
   sessionMs: 3_600_000,
   sessionMessages: 1_000,
   sessionBytes: 1024 ** 2,
+  sessionBytesPerPrincipal: 32 * 1024 ** 2,
   totalSessionBytes: 256 * 1024 ** 2,
   retained: 20_000,
   retainedBytes: 64 * 1024 ** 2,

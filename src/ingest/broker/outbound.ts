@@ -9,8 +9,8 @@ export type DroppedFor = 'session-full' | 'session-ended' | 'slow-subscriber'
 
 export interface OutboundOptions {
   readonly limits: BrokerLimits
-  /** What all sessions keep together. */
-  readonly budget: MemoryBudget
+  /** What all sessions keep together, and those of this principal. */
+  readonly budgets: readonly MemoryBudget[]
   readonly dropped: (reason: DroppedFor) => void
   /** Whether policies let the client have a message on this topic: asked whenever one is sent, and sent again. */
   readonly mayReceive: (connection: BrokerConnection, topic: string) => boolean
@@ -273,12 +273,13 @@ export class Outbound {
 
   /** Makes room for a message, and keeps it; undefined where it would never fit. */
   #hold(message: Outgoing, qos: 1 | 2): Held | undefined {
-    const { limits, budget } = this.#options
-    if (message.size > limits.sessionBytes || !budget.hasRoomFor(message.size)) return undefined
+    const { limits, budgets } = this.#options
+    if (message.size > limits.sessionBytes) return undefined
+    if (budgets.some((budget) => !budget.hasRoomFor(message.size))) return undefined
     const held: Held = { message: message.own(), qos, messageId: undefined }
     this.#held.add(held)
     this.#bytes += message.size
-    budget.take(message.size)
+    for (const budget of budgets) budget.take(message.size)
     while (this.#held.size > limits.sessionMessages || this.#bytes > limits.sessionBytes) {
       const [oldest] = this.#held
       if (oldest === undefined) break
@@ -300,6 +301,6 @@ export class Outbound {
     if (!this.#held.delete(held)) return
     this.#waiting.delete(held)
     this.#bytes -= held.message.size
-    this.#options.budget.release(held.message.size)
+    for (const budget of this.#options.budgets) budget.release(held.message.size)
   }
 }

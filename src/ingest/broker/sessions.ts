@@ -30,6 +30,14 @@ export interface Opened {
   readonly present: boolean
 }
 
+/** What the sessions of one principal come to. */
+interface Owner {
+  sessions: number
+  /** Those that outlive their connection. */
+  kept: number
+  readonly budget: MemoryBudget
+}
+
 interface Subscription {
   readonly session: Session
   readonly qos: Qos
@@ -40,17 +48,19 @@ interface Subscription {
  * bytes. What is dropped is counted.
  */
 export class Sessions {
-  readonly #options: OutboundOptions
+  readonly #options: Omit<OutboundOptions, 'budgets'>
+  readonly #all: MemoryBudget
   readonly #now: () => number
   readonly #sessions = new Map<string, Session>()
   readonly #filters = new FilterTrie<Subscription>()
-  readonly #perOwner = new Map<string, number>()
+  readonly #owners = new Map<string, Owner>()
   /** Sessions that outlive their connection. */
   #kept = 0
 
   /** `now` gives milliseconds that pass evenly: a clock that is set ends no session. */
-  constructor(options: Omit<OutboundOptions, 'budget'>, now: () => number = () => performance.now()) {
-    this.#options = { ...options, budget: new MemoryBudget(options.limits.totalSessionBytes) }
+  constructor(options: Omit<OutboundOptions, 'budgets'>, now: () => number = () => performance.now()) {
+    this.#options = options
+    this.#all = new MemoryBudget(options.limits.totalSessionBytes)
     this.#now = now
   }
 
@@ -66,20 +76,22 @@ export class Sessions {
       return { session: stored, present: true }
     }
     if (!clean && !this.#makeRoom(owner)) return undefined
+    const account = this.#accountOf(owner)
+    account.sessions += 1
     const session: Session = {
       clientId,
       owner,
       clean,
       filters: new Map(),
       received: new Map(),
-      outbound: new Outbound(!clean, this.#options),
+      outbound: new Outbound(!clean, { ...this.#options, budgets: [this.#all, account.budget] }),
       holder: undefined,
       offlineSince: undefined,
     }
     this.#sessions.set(clientId, session)
     if (!clean) {
       this.#kept += 1
-      this.#perOwner.set(owner, (this.#perOwner.get(owner) ?? 0) + 1)
+      account.kept += 1
     }
     return { session, present: false }
   }
@@ -127,7 +139,7 @@ export class Sessions {
 
   #makeRoom(owner: string): boolean {
     const { limits } = this.#options
-    if ((this.#perOwner.get(owner) ?? 0) >= limits.sessionsPerPrincipal) {
+    if ((this.#owners.get(owner)?.kept ?? 0) >= limits.sessionsPerPrincipal) {
       let oldest: Session | undefined
       for (const session of this.#sessions.values()) {
         if (session.owner !== owner || session.offlineSince === undefined) continue
@@ -143,10 +155,20 @@ export class Sessions {
     this.#sessions.delete(session.clientId)
     for (const filter of session.filters.keys()) this.#filters.delete(filter, session.clientId)
     session.outbound.end()
+    const account = this.#accountOf(session.owner)
+    account.sessions -= 1
+    if (account.sessions === 0) this.#owners.delete(session.owner)
     if (session.clean) return
     this.#kept -= 1
-    const count = (this.#perOwner.get(session.owner) ?? 1) - 1
-    if (count > 0) this.#perOwner.set(session.owner, count)
-    else this.#perOwner.delete(session.owner)
+    account.kept -= 1
+  }
+
+  #accountOf(owner: string): Owner {
+    let account = this.#owners.get(owner)
+    if (account === undefined) {
+      account = { sessions: 0, kept: 0, budget: new MemoryBudget(this.#options.limits.sessionBytesPerPrincipal) }
+      this.#owners.set(owner, account)
+    }
+    return account
   }
 }

@@ -115,14 +115,21 @@ describe('sessions', () => {
     deepEqual([session?.outbound.kept, dropped.length], [1, 4])
   })
 
-  test('bound what all keep together', () => {
-    const { open, keep, leave, dropped } = make({ totalSessionBytes: 500 })
-    const [one, two] = [open('1'), open('2')]
-    for (const session of [one, two, two]) keep(session)
-    deepEqual([one?.outbound.kept, two?.outbound.kept, dropped], [1, 1, ['session-full']])
-    leave(one)
-    open('1', 'd-1', true)
-    keep(two)
-    equal(two?.outbound.kept, 2, 'there is room again')
-  })
+  for (const bound of ['totalSessionBytes', 'sessionBytesPerPrincipal'] as const) {
+    test(`bound what all keep together, and those of one principal: ${bound}`, () => {
+      const { open, keep, leave, dropped } = make({ [bound]: 500 })
+      const [one, two, other] = [open('1'), open('2'), open('3', 'd-2')]
+      for (const session of [one, two, two, other]) keep(session)
+      const isForAll = bound === 'totalSessionBytes'
+      deepEqual(
+        [one, two, other].map((session) => session?.outbound.kept),
+        [1, 1, isForAll ? 0 : 1],
+      )
+      deepEqual(dropped, isForAll ? ['session-full', 'session-full'] : ['session-full'])
+      leave(one)
+      open('1', 'd-1', true)
+      keep(two)
+      equal(two?.outbound.kept, 2, 'there is room again')
+    })
+  }
 })
