@@ -60,8 +60,11 @@ export interface Backend {
   waiting(queue: Queue, start: number, count: number): Promise<readonly StoredJob<unknown>[]>
   /** Waiting jobs behind a cursor, oldest first; none at the end only. */
   page(name: BullName, from: string | undefined, count: number): Promise<readonly PagedJob<unknown>[]>
-  /** Removes jobs that wait; says how many did. */
-  remove(name: BullName, ids: readonly string[]): Promise<number>
+  /**
+   * Removes jobs that wait; says how many did. `leaving` is written of those and no others, in the same step: one that somebody else
+   * has just finished has its own word in the ledger.
+   */
+  remove(name: BullName, ids: readonly string[], leaving: string | undefined): Promise<number>
   /** How many a call of `remove` takes. */
   readonly removedAtOnce: number
   /** Puts a job that was fetched and not begun back to where it was; gives what a BullMQ processor throws then. */

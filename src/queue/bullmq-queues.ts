@@ -4,6 +4,7 @@ import { leavingOf } from './ledger-text.ts'
 import type { Backend } from './backend.ts'
 import { startConsumer } from './consumer.ts'
 import { parsedJson } from '../core/parsed-json.ts'
+import { leavingText } from './ledger-text.ts'
 import { bullNameOf, decodeId, encodeId } from './names.ts'
 import { WriteProof } from './write-proof.ts'
 
@@ -80,14 +81,10 @@ export function createQueues(backend: Backend, log: Log): Queues {
       const bullName = bullNameOf(name)
       const each = [...new Set(ids)]
       let removed = 0
+      const leaving = became === undefined ? undefined : leavingText(leavingOf(became))
       for (let start = 0; start < each.length; start += backend.removedAtOnce) {
         const some = each.slice(start, start + backend.removedAtOnce)
-        if (became !== undefined)
-          await backend.ledger.leave(
-            name,
-            some.map((id) => ({ id, leaving: leavingOf(became) })),
-          )
-        removed += await backend.attempt(() => backend.remove(bullName, some.map(encodeId)))
+        removed += await backend.attempt(() => backend.remove(bullName, some.map(encodeId), leaving))
       }
       return removed
     },

@@ -11,10 +11,16 @@ SELECT id, data, added_at_ms AS at, priority || '.' || seq AS cursor FROM (
   ) AS first
 ) AS sized WHERE before < $5 ORDER BY priority, seq`
 
-/** Ids as a JSON array. The state as text, that it isn't the index on waiting jobs that is gone through, but the primary key. */
+/** Ids as a JSON array, and what the ledger is to say of them (null: nothing). The state as text, that it isn't the index on waiting jobs that is gone through, but the primary key. */
 export const removeWaiting = `
-DELETE FROM bullmq.job WHERE queue = $1 AND state::text = 'waiting'
-AND id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) RETURNING 1`
+WITH gone AS (
+  DELETE FROM bullmq.job WHERE queue = $1 AND state::text = 'waiting'
+  AND id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) RETURNING id
+), said AS (
+  INSERT INTO sluice.ledger_leaving SELECT $1, id, $3 FROM gone WHERE $3::text IS NOT NULL
+  ON CONFLICT (queue, id) DO UPDATE SET leaving = excluded.leaving
+)
+SELECT 1 FROM gone`
 
 /** Who is written down, and whoever has jobs: from one queue's name to the next by the index, however many jobs there are. */
 export const allOwners = `

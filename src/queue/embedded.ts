@@ -192,8 +192,8 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
       return rows as readonly PagedJob<unknown>[]
     },
 
-    async remove({ name }, ids) {
-      const { rows } = await database.query(removeWaiting, [name, JSON.stringify(ids)])
+    async remove({ name }, ids, leaving) {
+      const { rows } = await database.query(removeWaiting, [name, JSON.stringify(ids), leaving ?? null])
       return rows.length
     },
     removedAtOnce: 250,

@@ -177,10 +177,14 @@ function keysOf(queue: QueueName) {
     entries: `${base}:ledger:in`,
     /** Their ids by number. */
     open: `${base}:ledger:open`,
-    /** What became of jobs that are about to leave, by id. */
-    out: `${base}:ledger:out`,
+    out: leavingKeyOf(base),
     totals: `${base}:ledger:totals`,
   }
+}
+
+/** Of a queue: what became of jobs that are about to leave, by id. */
+export function leavingKeyOf(base: string): string {
+  return `${base}:ledger:out`
 }
 
 function fieldOf({ side, rule, what }: TotalLine): string {

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { PagedJob } from '../core/queue.ts'
 import type { BullName } from './names.ts'
+import { leavingKeyOf } from './redis-ledger.ts'
 
 /*
  * The jobs of a queue that wait are a list, the oldest at its end (BullMQ: `<queue>:wait`), and a hash for each job. What is here
@@ -36,12 +37,12 @@ end
 return { total, start, found }`
 
 /**
- * Takes jobs out that wait: marks their places, then takes out all that is marked in one go from the old end. Those of one page
+ * Takes jobs out that wait, and writes into the ledger what becomes of them (ARGV[1], empty: nothing): marks their places, then takes out all that is marked in one go from the old end. Those of one page
  * stand side by side, so looking for the first finds the others; each one for itself would be a walk through the list.
  */
 const removeScript = `
-local wanted, removed = {}, {}
-for index, id in ipairs(ARGV) do wanted[id] = KEYS[index + 1] end
+local leaving, wanted, removed = table.remove(ARGV, 1), {}, {}
+for index, id in ipairs(ARGV) do wanted[id] = KEYS[index + 2] end
 for _, id in ipairs(ARGV) do
   if wanted[id] then
     local at = redis.call('LPOS', KEYS[1], id, 'RANK', -1)
@@ -52,6 +53,7 @@ for _, id in ipairs(ARGV) do
       for index = #around, 1, -1 do
         local key = wanted[around[index]]
         if key then
+          if leaving ~= '' then redis.call('HSET', KEYS[2], around[index], leaving) end
           redis.call('LSET', KEYS[1], from + index - 1, '')
           wanted[around[index]] = nil
           removed[#removed + 1] = key
@@ -95,11 +97,16 @@ export async function pageOfWaiting(
   }
 }
 
-/** Takes out those that wait; says how many did. */
-export async function removeWaiting(redis: Redis, queue: BullName, ids: readonly string[]): Promise<number> {
+/** Takes out those that wait, with what the ledger is to say of them; says how many did. */
+export async function removeWaiting(
+  redis: Redis,
+  queue: BullName,
+  ids: readonly string[],
+  leaving = '',
+): Promise<number> {
   const key = keyOf(queue)
-  const keys = [`${key}:wait`, ...ids.map((id) => `${key}:${id}`)]
-  return Number(await redis.eval(removeScript, keys.length, ...keys, ...ids))
+  const keys = [`${key}:wait`, leavingKeyOf(key), ...ids.map((id) => `${key}:${id}`)]
+  return Number(await redis.eval(removeScript, keys.length, ...keys, leaving, ...ids))
 }
 
 function keyOf({ prefix, name }: BullName): string {

@@ -153,7 +153,7 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     },
 
     page: (name, from, count) => pageOfWaiting(redis, name, from, count),
-    remove: (name, ids) => removeWaiting(redis, name, ids),
+    remove: (name, ids, leaving) => removeWaiting(redis, name, ids, leaving),
     removedAtOnce,
 
     async putBack(job, token) {

@@ -197,6 +197,16 @@ export function testLedger(suite: LedgerSuite): void {
       assert.deepEqual([rows[0]?.accepted, rows[0]?.delivered, rows[0]?.difference, problems], [2, 2, 0, []])
     })
 
+    test('what was delivered before it could be dropped counts as delivered', async () => {
+      const owner = fresh()
+      await enqueue(owner, ['m1', 'm2'])
+      const [job] = await queues.peek(workOf(owner), 0, 1)
+      await finishAll(owner, allDelivered)
+      assert.equal(await queues.remove(workOf(owner), [job?.id ?? ''], 'dropped:full'), 0)
+      const { rows, problems } = await reportOn(owner)
+      assert.deepEqual([rows[0]?.delivered, rows[0]?.dropped, rows[0]?.difference, problems], [2, {}, 0, []])
+    })
+
     test('names a job that was deleted behind its back', async () => {
       const owner = fresh()
       await enqueue(owner, ['m1', 'm2'])
