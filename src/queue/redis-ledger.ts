@@ -33,7 +33,19 @@ end
 redis.call('PEXPIRE', KEYS[5], 86400000)
 return number`
 
-const leaveAgainScript = `if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end`
+/**
+ * Writes what becomes of jobs: KEYS[1] what was written, ARGV an id and a text for each. A Redis that is full refuses a script whose
+ * first write could need memory, and is emptied by jobs that leave: so the first write is one that never does.
+ */
+const leaveScript = `
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1`
+
+/** The same for a job that is gone and has an open entry in KEYS[2]. */
+const leaveAgainScript = `
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return 0 end
+${leaveScript}`
 
 /** KEYS: open entries, what was written, numbers, totals, and the jobs; ARGV: what is expected and what it comes to, as JSON. */
 const settleScript = `
@@ -55,6 +67,7 @@ return 1`
 export function createRedisLedger(link: RedisLink): LedgerStore {
   const { redis } = link
   redis.defineCommand('sluiceEnter', { lua: enterScript, numberOfKeys: 5 })
+  redis.defineCommand('sluiceLeave', { lua: leaveScript, numberOfKeys: 1 })
   redis.defineCommand('sluiceSettle', { lua: settleScript })
 
   return {
@@ -68,11 +81,11 @@ export function createRedisLedger(link: RedisLink): LedgerStore {
       if (onlyEntered) {
         const { entries, out } = keysOf(queue)
         const again = (each: (typeof leaving)[number]) =>
-          redis.eval(leaveAgainScript, 2, entries, out, encodeId(each.id), leavingText(each.leaving))
+          redis.eval(leaveAgainScript, 2, out, entries, encodeId(each.id), leavingText(each.leaving))
         return void (await link.attempt(() => Promise.all(leaving.map(again))))
       }
       const fields = leaving.flatMap((each) => [encodeId(each.id), leavingText(each.leaving)])
-      await link.attempt(() => redis.hset(keysOf(queue).out, ...fields))
+      await link.attempt(() => runScript(redis, 'sluiceLeave', [keysOf(queue).out, ...fields]))
     },
     async totals(queue) {
       const fields = await link.attempt(() => redis.hgetall(keysOf(queue).totals))

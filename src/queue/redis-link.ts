@@ -64,7 +64,8 @@ export class RedisLink {
 
   /** Whether what is promised can be kept now, for people; `promise` says what that is. */
   standing(promise: string): string {
-    if (this.#verdict instanceof SluiceError) return `takes nothing: ${this.#verdict.message}`
+    if (this.#verdict instanceof SluiceError)
+      return `${this.#promises ? 'takes nothing' : 'is worked off, and may lose messages'}: ${this.#verdict.message}`
     if (this.#verdict === 'unknown')
       return `cannot be reached${this.#lastError === undefined ? '' : `: ${this.#lastError}`}`
     return [promise, ...this.#exceptions].join('; but ')
@@ -85,11 +86,14 @@ export class RedisLink {
     if (!this.#closed) this.#outage.down(error)
   }
 
-  /** Runs `operation` if Redis is there and fit for use. Throws QueueAwayError, or SluiceError QUEUE_UNSAFE. */
+  /**
+   * Runs `operation` if Redis is there and fit for use. Throws QueueAwayError; and for ingest, which promises something by what it adds,
+   * SluiceError QUEUE_UNSAFE. A worker goes on: what it holds back is no safer there.
+   */
   async attempt<T>(operation: () => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError()
-    if (this.#verdict instanceof SluiceError) throw this.#verdict
-    if (this.#verdict !== 'fine' || this.redis.status !== 'ready')
+    if (this.#verdict instanceof SluiceError && this.#promises) throw this.#verdict
+    if (this.#verdict === 'unknown' || this.redis.status !== 'ready')
       throw new QueueAwayError('Redis cannot be reached', false)
     try {
       // ioredis times its commands itself; this bounds what BullMQ does around them.
@@ -101,6 +105,10 @@ export class RedisLink {
       if (error instanceof SluiceError) throw error
       throw new QueueAwayError(`Redis: ${messageOf(error)}`, !wasNotSent(error), { cause: error })
     }
+  }
+
+  get #promises(): boolean {
+    return this.#safety.role === 'ingest'
   }
 
   close(): void {

@@ -38,10 +38,12 @@ return { total, start, found }`
 
 /**
  * Takes jobs out that wait, and writes into the ledger what becomes of them (ARGV[1], empty: nothing): marks their places, then takes out all that is marked in one go from the old end. Those of one page
- * stand side by side, so looking for the first finds the others; each one for itself would be a walk through the list.
+ * stand side by side, so looking for the first finds the others; each one for itself would be a walk through the list. The first
+ * write needs no memory: a Redis that is full refuses any other, and this makes room.
  */
 const removeScript = `
 local leaving, wanted, removed = table.remove(ARGV, 1), {}, {}
+redis.call('HDEL', KEYS[2], '')
 for index, id in ipairs(ARGV) do wanted[id] = KEYS[index + 2] end
 for _, id in ipairs(ARGV) do
   if wanted[id] then

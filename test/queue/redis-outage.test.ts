@@ -252,6 +252,36 @@ test('rediss:// with a private authority, and not with a stranger', async (t) =>
   assert.ok(!JSON.stringify(log.lines).includes('word'))
 })
 
+test('a Redis that has become full is worked off, and dead letters can be thrown away', async (t) => {
+  const server = await startRedis(t)
+  const admin = new Redis(server.port)
+  t.after(() => admin.disconnect())
+  const queues = await open(t, { url: server.url })
+  const dead = { owner: 'w', part: 'dead' } as const
+  const entering = { tally: [['r', 'accepted', 1]] } as const
+  const ids = Array.from({ length: 60 }, (_, index) => `a${index}`)
+  for (const queue of [work, dead])
+    await queues.add(
+      queue,
+      ids.map((id) => ({ id, data: id, entering })),
+    )
+  const gate = Promise.withResolvers<void>()
+  const consumer = queues.consume(
+    work,
+    async () => (await gate.promise, { kind: 'done', tally: [['r', 'delivered', 1]] }),
+    { concurrency: 4 },
+  )
+  await until('some are in hand', async () => (await queues.counts(work)).active === 4)
+  await admin.config('SET', 'maxmemory', '1')
+  gate.resolve()
+  await until('all are gone', async () => Object.values(await queues.counts(work)).every((count) => count === 0))
+  assert.equal(await queues.remove(dead, ids, 'purged'), ids.length)
+  assert.equal((await queues.ledger.left(work, ids)).size, ids.length)
+  assert.equal((await queues.ledger.left(dead, ids)).size, ids.length)
+  await admin.config('SET', 'maxmemory', '0')
+  await consumer.close(5_000)
+})
+
 test('scripts that Redis has forgotten, or never took, are sent anew', async (t) => {
   const server = await startRedis(t)
   const admin = new Redis(server.port)

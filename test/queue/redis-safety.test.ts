@@ -134,6 +134,33 @@ test('a Redis that becomes unsafe while it runs takes nothing, says why, and is 
   )
 })
 
+test('what lies in a Redis that becomes unsafe is worked off', async (t) => {
+  const { url } = await startRedis(t)
+  const admin = new Redis(url)
+  t.after(() => admin.disconnect())
+  const ingest = await open(t, { url })
+  const worker = await open(t, { url, role: 'worker', lookMs: 50 })
+  const entering = { tally: [['r', 'accepted', 1]] } as const
+  await ingest.add(
+    { owner: 'w', part: 'work' },
+    ['a1', 'b1', 'c1'].map((id) => ({ id, data: id, entering })),
+  )
+  await admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  await until('it is found', () => worker.describe.includes('allkeys-lru'))
+  assert.doesNotMatch(worker.describe, /survives/)
+  const consumer = worker.consume<string>(
+    { owner: 'w', part: 'work' },
+    async ({ data }) => {
+      if (data === 'a1') await worker.add({ owner: 'w', part: 'failures' }, [{ id: 'f1', data: 'a1', entering }])
+      return { kind: 'done', tally: [['r', 'delivered', 1]] }
+    },
+    { concurrency: 1 },
+  )
+  await until('nothing is left', async () => (await admin.exists('{sluice:w}:w:wait', '{sluice:w}:w:active')) === 0)
+  await consumer.close(5_000)
+  assert.equal(await admin.llen('{sluice:w}:w.failures:wait'), 1)
+})
+
 test('a Redis URL that is none is told without its password', () => {
   for (const url of ['http://user:hunter2@host', 'redis://', 'hunter2', 'redis://:hunter2@host/db']) {
     assert.throws(
