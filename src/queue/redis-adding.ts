@@ -4,7 +4,7 @@ import { messageOf, QueueAwayError } from '../core/errors.ts'
 import type { QueueName } from '../core/queue.ts'
 import type { NewJob } from './backend.ts'
 import { jobOptions } from './job-options.ts'
-import { isReplyError, isScriptMissing } from './redis-error.ts'
+import { isDenied, isReplyError, isScriptMissing } from './redis-error.ts'
 import { enteringParameters, runScript } from './redis-ledger.ts'
 
 /** What each command of a transaction answered: an error, or something. */
@@ -35,8 +35,8 @@ export async function addWithEntries(
     const added = errors[place++] ?? undefined
     const entered = entering === undefined ? undefined : (errors[place++] ?? undefined)
     isAnyIn ||= added === undefined
-    isUnentered ||= mayNot(entered)
-    first ??= added ?? (mayNot(entered) ? undefined : entered)
+    isUnentered ||= isDenied(entered)
+    first ??= added ?? (isDenied(entered) ? undefined : entered)
   }
   if (first !== undefined) throw refusedBy(first, isAnyIn)
   return isUnentered
@@ -78,8 +78,4 @@ async function sendScripts(redis: Redis, queue: Queue, name: QueueName, jobs: re
 
 function refusedBy(error: unknown, inDoubt: boolean): QueueAwayError {
   return new QueueAwayError(`Redis: ${messageOf(error)}`, inDoubt, { cause: error })
-}
-
-function mayNot(error: Error | undefined): boolean {
-  return error !== undefined && /NOPERM|can't (?:access|run)|permission/i.test(error.message)
 }

@@ -8,6 +8,16 @@ export function isScriptMissing(error: unknown): boolean {
   return isReplyError(error) && (error as Error).message.startsWith('NOSCRIPT ')
 }
 
+/** Whether the user may not run a command, or not on that key; in a script (Redis before 7.2) it is told in other words. */
+export function isDenied(error: unknown): boolean {
+  return isReplyError(error) && /NOPERM|can't (?:access|run)|permission/i.test((error as Error).message)
+}
+
+/** Whether the user may not run a command on any key. (Some keys are denied on purpose: ingest may not list a worker's work.) */
+export function lacksCommand(error: unknown): boolean {
+  return isReplyError(error) && /(?:permissions to|can't) run /.test((error as Error).message)
+}
+
 /** ioredis' error for a command that it had no connection to send on. */
 export function wasNotSent(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("Stream isn't writeable")

@@ -3,7 +3,8 @@ import { messageOf, QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { closedError, within } from './backend.ts'
 import { Outage } from './outage.ts'
-import { isReplyError, takesNoWrites, wasNotSent } from './redis-error.ts'
+import { createPacedWarn } from './paced-warn.ts'
+import { isReplyError, lacksCommand, takesNoWrites, wasNotSent } from './redis-error.ts'
 import { impatient, type RedisAddress } from './redis-options.ts'
 import { lookAtRedis, type SafetyOptions, type Seen } from './redis-safety.ts'
 
@@ -11,6 +12,12 @@ type Verdict = 'unknown' | 'fine' | SluiceError
 
 /** How long a start waits for the first word of a Redis that says nothing, not even that it isn't there. */
 const firstWordMs = 2_000
+
+const denied =
+  'this Redis user may not do all that Sluice does: give it its line of deploy/redis/users.acl, which may have changed'
+
+/** Between two lines about that. An hour: nothing stops for it, and the ledger asks every five seconds. */
+const deniedMs = 3_600_000
 
 export interface LinkTimes {
   /** After this long without an answer a command has failed. */
@@ -29,6 +36,7 @@ export class RedisLink {
   readonly #safety: SafetyOptions
   readonly #log: Log
   readonly #outage: Outage
+  readonly #warn
   readonly #heard = Promise.withResolvers<void>()
   readonly #seen: Seen = { run: undefined, wasOff: false, wasFine: false }
   #verdict: Verdict = 'unknown'
@@ -44,6 +52,7 @@ export class RedisLink {
     this.#times = times
     this.#safety = safety
     this.#log = log
+    this.#warn = createPacedWarn(log, deniedMs)
     this.#outage = new Outage(log, `Redis (${address.label})`)
     this.redis = new Redis(impatient(address.target, times.timeoutMs))
     // ioredis' CommonJS types know no better than `any` for listeners.
@@ -102,6 +111,8 @@ export class RedisLink {
     } catch (error) {
       const said = error instanceof QueueAwayError ? (error.cause ?? error) : error
       if (takesNoWrites(said)) this.#leave(said)
+      // Whoever asked may say it to nobody: much is tried again and again in the background.
+      if (lacksCommand(said)) this.#warn({ error: messageOf(said) }, denied)
       if (error instanceof SluiceError) throw error
       throw new QueueAwayError(`Redis: ${messageOf(error)}`, !wasNotSent(error), { cause: error })
     }

@@ -285,6 +285,23 @@ test('a user without rights on the ledger adds uncounted and says so: messages m
   assert.ok(log.lines.some(({ message }) => message.includes('may not write the ledger')))
 })
 
+test('a user whose line is of an earlier version is told so', async (t) => {
+  const { admin, urlOf } = await startGuarded(t)
+  await admin.call('ACL', 'SETUSER', 'ingest', '-hscan', '-lset')
+  for (const ask of [
+    (queues: Queues): Promise<unknown> => createLedger({ queues, workers: () => ['alerts'], log: silent }).settle(),
+    (queues: Queues): Promise<unknown> => queues.remove(dead, ['d1'], 'purged'),
+  ]) {
+    const log = recordingLog()
+    const queues = await openRedisQueues({ url: urlOf('ingest'), role: 'ingest', log })
+    t.after(() => queues.close())
+    await queues.add(dead, [{ id: 'd1', data: 'x' }])
+    // Nobody waits for what goes on in the background.
+    await ask(queues).catch(() => {})
+    assert.ok(log.lines.some(({ message }) => message.includes('its line of deploy/redis/users.acl')))
+  }
+})
+
 test('a worker reaches nothing but its own work and failures', async (t) => {
   const { admin, as, raw } = await startGuarded(t)
   const ingest = await as('ingest')
