@@ -9,6 +9,8 @@ export interface SettleOptions {
   readonly since: number
   /** About the most entries of one call; there is always a next one. */
   readonly most: number
+  /** Entries of jobs that went without a word which are kept one by one. 10,000, about 3 MB: whatever ends jobs so may do it for ever. */
+  readonly mostLost?: number
 }
 
 /** Entries of one step: its script holds up Redis for a third of a millisecond. */
@@ -21,7 +23,10 @@ const mostNamed = 100
  * Adds what became of the jobs that are gone to the totals, and takes their entries out of the ledger. May be run by several at
  * once, and be broken off anywhere: each entry is settled once.
  */
-export async function settleQueue(queue: QueueName, { ledger, since, most }: SettleOptions): Promise<number> {
+export async function settleQueue(queue: QueueName, options: SettleOptions): Promise<number> {
+  const { ledger, since, most, mostLost = 10_000 } = options
+  const { jobs, entries: open } = await ledger.census(queue)
+  if (open - jobs > mostLost + most) await tellLost(queue, ledger, most)
   let settled = 0
   let from: string | undefined = ''
   while (from !== undefined && settled < most) {
@@ -62,6 +67,30 @@ export async function settleQueue(queue: QueueName, { ledger, since, most }: Set
     const { lines } = await ledger.totals(of)
     const free = mostNamed - lines.filter(({ side }) => side !== 'in' && side !== 'out').length
     return wrong.map((line, index) => (index < free ? line : { ...line, what: '…' }))
+  }
+}
+
+/**
+ * Says of jobs that went without a word that nothing became of their messages: settled like others they count as short, and take no
+ * room. The oldest first, and as many entries as may be looked at in one call.
+ */
+async function tellLost(queue: QueueName, ledger: LedgerStore, most: number): Promise<void> {
+  let after = 0
+  for (let looked = 0; looked < most; looked += pageSize) {
+    const page = await ledger.open(queue, after, pageSize)
+    const last = page.at(-1)
+    if (last === undefined) return
+    after = last.number
+    const ids = page.map(({ id }) => id)
+    // In this order: what becomes of a job is written before it goes.
+    const there = await ledger.jobs(queue, ids, false)
+    const gone = ids.filter((id) => !there.has(id))
+    const told = await ledger.left(queue, gone)
+    const lost = gone.filter((id) => !told.has(id))
+    await ledger.leave(
+      queue,
+      lost.map((id) => ({ id, leaving: { tally: [], at: 0 } })),
+    )
   }
 }
 

@@ -15,6 +15,7 @@ import { createLedger } from '../../src/delivery/ledger.ts'
 import type { LedgerReport } from '../../src/delivery/ledger-report.ts'
 import { createDeadLetterOperator } from '../../src/delivery/replay.ts'
 import { deadLetterOfRuleFailure } from '../../src/delivery/ingest-letters.ts'
+import { settleQueue } from '../../src/delivery/settle.ts'
 import { createLetterKeeper } from '../../src/delivery/letter-keeper.ts'
 import { startKeeping } from '../../src/delivery/keep.ts'
 import { createWorkerRunner } from '../../src/delivery/worker-runner.ts'
@@ -216,6 +217,30 @@ export function testLedger(suite: LedgerSuite): void {
       assert.deepEqual(problems, [{ kind: 'lost', owner, part: 'work', rule: 'r', job: job?.id, count: 2 }])
       assert.deepEqual([rows[0]?.accepted, rows[0]?.pending, rows[0]?.difference], [2, 0, 2])
       assert.equal((await createLedger({ queues, workers: () => [], log: silent }).report()).closed, false)
+    })
+
+    test('keeps a bounded number of entries of jobs that went without a word, and goes on counting them', async () => {
+      const owner = fresh()
+      const work = workOf(owner)
+      const ids = Array.from({ length: 9 }, (_, index) => `a${index}`)
+      const entering = { tally: [['r', 'accepted', 2]] } as const
+      await queues.add(
+        work,
+        ids.map((id) => ({ id, data: envelopeOf(['m', 'n']), entering })),
+      )
+      // As a worker of a version that knows no ledger ends them; the last one waits.
+      await queues.remove(work, ids.slice(0, 8))
+      const settle = (mostLost: number) => settleQueue(work, { ledger: queues.ledger, since: 0, most: 2, mostLost })
+      await settle(6)
+      assert.equal((await queues.ledger.census(work)).entries, 9)
+      await settle(3)
+      assert.equal((await queues.ledger.census(work)).entries, 1)
+      const { rows, problems } = await reportOn(owner)
+      assert.deepEqual(
+        problems.map(({ kind, count }) => [kind, count]),
+        ids.slice(0, 8).map(() => ['short', 2]),
+      )
+      assert.deepEqual([rows[0]?.accepted, rows[0]?.pending, rows[0]?.difference], [18, 2, 16])
     })
 
     test('names messages that stand in two envelopes, or twice in one', async () => {
