@@ -3,6 +3,7 @@ import type { SluiceSettings } from '../config/sluice-schema.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
+import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
 import type { BacklogPolicy, OnDropped } from '../core/room.ts'
 import { Tallying } from '../core/tally.ts'
@@ -94,14 +95,16 @@ class DropBook {
     const owners = [...this.#owners]
     this.#owners.clear()
     for (const [owner, tallying] of owners) {
+      // Rules that fail have dead letters and nothing else.
+      const isWorker = kindOfOwner(owner) === 'worker'
       const sums = tallying
         .lines()
         .flatMap(([rule, what, messages]) => [
-          { side: 'in', rule, what: 'accepted', messages } as const,
+          { side: 'in', rule, what: isWorker ? 'accepted' : 'dead', messages } as const,
           { side: 'out', rule, what, messages } as const,
         ])
       try {
-        await this.#queues.ledger.count({ owner, part: 'work' }, sums)
+        await this.#queues.ledger.count({ owner, part: isWorker ? 'work' : 'dead' }, sums)
       } catch (error) {
         this.#log.warn(
           { worker: owner, error: messageOf(error) },

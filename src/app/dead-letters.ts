@@ -5,7 +5,7 @@ import { QueueAwayError, SluiceError } from '../core/errors.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import { kindOfOwner } from '../core/owner.ts'
 import type { Queues } from '../core/queue.ts'
-import { admitted, type OnDropped, type Room } from '../core/room.ts'
+import { admit, type OnDropped, type Room } from '../core/room.ts'
 import { type RuleSet, unmatchedRule } from '../core/rule.ts'
 import { createDeadLetterReader, type DeadLetterFilter } from '../delivery/dead-letters.ts'
 import { messageOf } from '../delivery/entry-message.ts'
@@ -56,7 +56,9 @@ export function createDeadLetters({
     if (outcome?.kind === 'deliveries') {
       // Where there is no room for it, it stays what it is.
       if (room.complain(outcome.deliveries.map(({ worker }) => worker)) !== undefined) return 'failed'
-      await enqueue({ ...message, at: Date.now() }, admitted(outcome.deliveries, room, onDropped), set.hash)
+      const { deliveries, dropped } = admit(outcome.deliveries, room)
+      await enqueue({ ...message, at: Date.now() }, deliveries, set.hash)
+      for (const drop of dropped) onDropped(drop)
     }
     return 'routed'
   }

@@ -25,32 +25,43 @@ export interface BacklogPolicy {
 /** Why a message that was acknowledged, or that came to a full worker, was let fall, as the config said by name. */
 export type DropReason = 'full' | 'kept-age' | 'kept-messages' | 'kept-bytes'
 
-/** Called for everything that is let fall, after it is gone: the one place where what falls out is counted. */
-export type OnDropped = (dropped: {
+/** Something that was let fall. */
+export interface Drop {
   /** The worker, or `rule:<name>`, `bridge:<name>`. */
   readonly owner: string
   readonly reason: DropReason
   /** What the messages were: of which rule's which action, as far as it is known. */
   readonly entries: readonly { readonly rule: string; readonly action: number }[]
-}) => void
+}
 
-/**
- * The deliveries that go in: without those for workers that let fall what is new, which are counted. For what has been asked about
- * by `complain` before.
- */
-export function admitted(deliveries: readonly Delivery[], room: Room, onDropped: OnDropped): readonly Delivery[] {
-  if (!deliveries.some(({ worker }) => room.dropsNewest(worker))) return deliveries
-  for (const { worker, rule, action } of deliveries)
-    if (room.dropsNewest(worker)) onDropped({ owner: worker, reason: 'full', entries: [{ rule, action }] })
-  return deliveries.filter(({ worker }) => !room.dropsNewest(worker))
+/** Called for everything that is let fall, after it is gone: the one place where what falls out is counted. */
+export type OnDropped = (dropped: Drop) => void
+
+/** What goes in, and what is let fall: to be counted when the other is durable, for until then all of it may come again. */
+export interface Admitted {
+  readonly deliveries: readonly Delivery[]
+  readonly dropped: readonly Drop[]
+}
+
+const nothing: readonly Drop[] = []
+
+/** Takes out deliveries for workers that let fall what is new. For what has been asked about by `complain` before. */
+export function admit(deliveries: readonly Delivery[], room: Room): Admitted {
+  if (!deliveries.some(({ worker }) => room.dropsNewest(worker))) return { deliveries, dropped: nothing }
+  return {
+    deliveries: deliveries.filter(({ worker }) => !room.dropsNewest(worker)),
+    dropped: deliveries.flatMap(({ worker, rule, action }): Drop[] =>
+      room.dropsNewest(worker) ? [{ owner: worker, reason: 'full', entries: [{ rule, action }] }] : [],
+    ),
+  }
 }
 
 /** Whether more may be added. Asking costs a look at a variable while nothing is full. */
 export interface Room {
   /** Why nothing may be added for one of these owners now, in words for a publisher; undefined: it may. */
   complain(owners: Iterable<string>): string | undefined
-  /** Whether what is new for this worker is let fall now. */
-  dropsNewest(worker: string): boolean
+  /** Whether what is new for this owner is let fall now. */
+  dropsNewest(owner: string): boolean
   /** Something is on its way into a queue of this owner: bytes as they go out. */
   adding(owner: string, bytes: number): void
 }

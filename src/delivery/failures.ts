@@ -6,7 +6,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { Consumer, Handled, Job, Queues } from '../core/queue.ts'
 import { kindOfOwner } from '../core/owner.ts'
 import { createPacedLog } from '../core/paced-log.ts'
-import { admitted, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
+import { admit, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { type Fate, sumOfTallies, type Tally, tallyOf } from '../core/tally.ts'
 import { messageOf } from './entry-message.ts'
@@ -142,7 +142,9 @@ export function createFailureTaker(options: FailureTakerOptions): FailureTaker {
       )
       return false
     }
-    await enqueue(messageOf(entry), admitted(deliveries, room, onDropped), set.hash)
+    const { deliveries: going, dropped } = admit(deliveries, room)
+    await enqueue(messageOf(entry), going, set.hash)
+    for (const drop of dropped) onDropped(drop)
     return true
   }
 

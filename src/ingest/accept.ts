@@ -4,8 +4,9 @@ import { newId, scopedId } from '../core/id.ts'
 import type { Log } from '../core/log.ts'
 import type { Delivery, Message } from '../core/message.ts'
 import type { Metrics } from '../core/metrics.ts'
+import { ownerOf } from '../core/owner.ts'
 import { createPacedLog } from '../core/paced-log.ts'
-import { admitted, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
+import { admit, type Drop, endlessRoom, type OnDropped, type Room } from '../core/room.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { addressOf, type TopicLimits } from '../core/topic.ts'
 import { type Refusal, refusalOf } from './judge.ts'
@@ -126,10 +127,7 @@ function createWay(door: Door, options: AcceptOptions) {
     // All of them before anything of one goes in: what came together goes in together, and a message never in part.
     const noRoom = room.complain(ownersOf(planned))
     if (noRoom !== undefined) return arrivals.map(({ id }) => defer(id, 503, fullMs, noRoom))
-    const plans = planned.map((plan) => {
-      const deliveries = admitted(plan.deliveries, room, onDropped)
-      return deliveries === plan.deliveries ? plan : { ...plan, deliveries }
-    })
+    const plans = planned.map((plan) => withRoom(plan, room))
     const full = plans.filter(({ deliveries, refusal }) => refusal === undefined && deliveries.length > 0)
     let queued: Iterator<Promise<void>>
     try {
@@ -138,7 +136,7 @@ function createWay(door: Door, options: AcceptOptions) {
       return arrivals.map(({ id }) => failed(id, error))
     }
     return all(arrivals, async (arrival, index): Promise<Accepted> => {
-      const plan = plans[index] as Plan
+      const plan = plans[index] as PlanWithRoom
       if (plan.refusal !== undefined) return refuse(arrival, plan.refusal)
       const adding = plan.deliveries.length === 0 ? [] : [queued.next().value as Promise<void>]
       try {
@@ -146,6 +144,7 @@ function createWay(door: Door, options: AcceptOptions) {
       } catch (error) {
         return failed(arrival.id, error)
       }
+      for (const drop of plan.dropped) onDropped(drop)
       metrics.count('sluice_messages_accepted_total', { door })
       return { kind: 'accepted', id: arrival.id }
     })
@@ -235,6 +234,22 @@ function messageFrom(id: string, at: number, speaker: Speaker, publish: Publish)
 function* ownersOf(plans: readonly Plan[]): Generator<string> {
   for (const { deliveries, kept } of plans) {
     for (const { worker } of deliveries) yield worker
-    for (const { rule } of kept) yield `rule:${rule}`
+    for (const { rule } of kept) yield ownerOf('rule', rule)
   }
+}
+
+type PlanWithRoom = Plan & { readonly dropped: readonly Drop[] }
+
+/** A plan without what its owners let fall now: deliveries, and dead letters of rules that fail. */
+function withRoom(plan: Plan, room: Room): PlanWithRoom {
+  const { deliveries, dropped } = admit(plan.deliveries, room)
+  const fallen = plan.kept.filter(({ rule }) => room.dropsNewest(ownerOf('rule', rule)))
+  if (fallen.length === 0) return { ...plan, deliveries, dropped }
+  const letters = fallen.map(({ rule }): Drop => ({
+    owner: ownerOf('rule', rule),
+    reason: 'full',
+    entries: [{ rule, action: 0 }],
+  }))
+  const kept = plan.kept.filter((one) => !fallen.includes(one))
+  return { ...plan, deliveries, kept, dropped: [...dropped, ...letters] }
 }

@@ -6,6 +6,7 @@ import { silent } from '../../src/core/log.ts'
 import type { Delivery, Message } from '../../src/core/message.ts'
 import type { RuleOutcome, RuleSet } from '../../src/core/rule.ts'
 import { type AcceptOptions, createAccept, createAcceptBatch } from '../../src/ingest/accept.ts'
+import { endlessRoom } from '../../src/core/room.ts'
 import { RateLimiter } from '../../src/ingest/limits.ts'
 import { countedMetrics, linesLog } from '../support/doors.ts'
 
@@ -356,4 +357,46 @@ test('a message that is kept in one place and not in another is in doubt, and co
     equal((await accept(device, publish)).kind, 'later')
     equal(metrics.total('sluice_messages_in_doubt_total'), isKept ? 1 : 0)
   }
+})
+
+test('what full owners let fall by the config, workers and rules that fail, is counted when the rest is in and not before', async () => {
+  const outcomes: RuleOutcome[] = [
+    { kind: 'failed', rule: 'a', reason: 'no', onError: [] },
+    { kind: 'deliveries', rule: 'r', deliveries: [delivery, { ...delivery, worker: 'full' }] },
+  ]
+  const dropped: unknown[] = []
+  const kept: string[] = []
+  const going: string[] = []
+  let isAway = true
+  const accept = createAccept('http', {
+    access: () => access,
+    rules: () => ({
+      hash: 'r1',
+      rules: [],
+      evaluate: async () => outcomes,
+      unmatched: async () => undefined,
+      errorActions: async () => [],
+    }),
+    enqueue: (messages) =>
+      messages.map(async ({ deliveries }) => {
+        if (isAway) throw new QueueAwayError('away', false)
+        going.push(...deliveries.map(({ worker }) => worker))
+      }),
+    keepFailed: async (_message, rule) => void kept.push(rule),
+    room: { ...endlessRoom, dropsNewest: (owner) => owner === 'full' || owner === 'rule:a' },
+    onDropped: (one) => void dropped.push(one),
+    limiter: new RateLimiter({ publishesPerSecond: 3, bytesPerSecond: 10_000 }, () => 0),
+    limits: { bytes: 256, levels: 8, payload: 100 },
+    log: silent,
+    metrics: countedMetrics(),
+  })
+  equal((await accept(device, publish)).kind, 'later')
+  deepEqual(dropped, [])
+  isAway = false
+  equal((await accept(device, publish)).kind, 'accepted')
+  deepEqual([going, kept], [[delivery.worker], []])
+  deepEqual(dropped, [
+    { owner: 'full', reason: 'full', entries: [{ rule: delivery.rule, action: delivery.action }] },
+    { owner: 'rule:a', reason: 'full', entries: [{ rule: 'a', action: 0 }] },
+  ])
 })
