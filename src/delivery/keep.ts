@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Failure } from '../core/envelope.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -7,7 +8,7 @@ import { deadOf } from './dead-letters.ts'
 import { isFailure } from './readable.ts'
 
 export interface KeepOptions {
-  readonly queues: Pick<Queues, 'counts' | 'page' | 'remove' | 'sizes' | 'owners'>
+  readonly queues: Pick<Queues, 'counts' | 'page' | 'remove' | 'sizes' | 'owners' | 'store'>
   readonly policyOf: (owner: string) => BacklogPolicy
   /** How many bytes are to go so that an owner is no longer at its bound; 0 where it isn't. */
   readonly overBy: (owner: string) => number
@@ -18,6 +19,9 @@ export interface KeepOptions {
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }
+
+/** Of several ingests one does it: two that counted what is too much would take it out twice. A holder that dies lets go by itself. */
+const lease = { key: 'dead-letters', ms: 30_000 }
 
 /** Letters taken out at once. */
 const atOnce = 250
@@ -31,6 +35,9 @@ export function startKeeping(options: KeepOptions): () => void {
   // The clock of the start and what has passed since: a clock that jumps makes no letter old.
   const began = Date.now() - performance.now()
   const now = options.now ?? (() => began + performance.now())
+  const { store } = queues
+  const holder = randomUUID()
+  const hold = () => store.lease(lease.key, holder, lease.ms)
   let stopped = false
   let timer: NodeJS.Timeout | undefined
   schedule()
@@ -49,6 +56,15 @@ export function startKeeping(options: KeepOptions): () => void {
   }
 
   async function sweep(): Promise<void> {
+    if (!(await hold())) return
+    try {
+      await sweepAll()
+    } finally {
+      await store.release(lease.key, holder).catch(() => {})
+    }
+  }
+
+  async function sweepAll(): Promise<void> {
     const owners = (await queues.owners()).filter((owner) => {
       const { keep, whenFull } = policyOf(owner)
       return keep !== undefined || (whenFull === 'drop-oldest' && overBy(owner) > 0)
@@ -105,7 +121,7 @@ export function startKeeping(options: KeepOptions): () => void {
       )
       onDropped({ owner, reason, entries })
       dropped += gone.length
-      if (stays !== -1 || stopped) break
+      if (stays !== -1 || stopped || !(await hold())) break
     }
     if (dropped > 0) log.warn({ owner, reason, dropped }, 'dead letters were dropped, as the configuration says')
   }

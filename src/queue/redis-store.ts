@@ -4,7 +4,8 @@ import type { RedisLink } from './redis-link.ts'
 
 /**
  * Takes or renews a lease; 1 when it is the holder's now. One that would last longer than it is asked for was taken before Redis' clock
- * went back: it lasts that long from now.
+ * went back: it lasts that long from now. A Redis that is full refuses a script whose first write could need memory, and whoever makes
+ * room there has a lease.
  */
 const leaseScript = `
 local holder = redis.call('GET', KEYS[1])
@@ -12,6 +13,7 @@ if holder and holder ~= ARGV[1] then
   if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
   return 0
 end
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Failure } from '../../src/core/envelope.ts'
 import { silent } from '../../src/core/log.ts'
 import type { BacklogPolicy, OnDropped } from '../../src/core/room.ts'
@@ -52,6 +53,20 @@ describe('keeping dead letters', () => {
     assert.deepEqual([counted('aged', 'kept-age'), counted('many', 'kept-messages')], [300, 580])
     assert.equal(counted('large', 'kept-bytes'), 600 - left('large').length)
     assert.deepEqual(dropped[0]?.entries[0], { rule: 'r', action: 0 })
+  })
+
+  it('of several ingests lets fall no more than one would', async (t) => {
+    const memory = createMemoryQueues()
+    const queues: typeof memory = { ...memory, page: async (...asked) => (await sleep(1), memory.page(...asked)) }
+    await fillDead(queues, 'w', letters(2_000))
+    const { onDropped, counted } = dropping()
+    const policyOf = (): BacklogPolicy => ({ max: { share: 0.25 }, whenFull: 'refuse', keep: { messages: 100 } })
+    for (let ingest = 0; ingest < 2; ingest += 1)
+      t.after(startKeeping({ queues, policyOf, overBy: () => 0, onDropped, log: silent, everyMs: 5 }))
+    await until('they have swept', () => counted('w', 'kept-messages') >= 1_900)
+    await sleep(50)
+    assert.equal(queues.all({ owner: 'w', part: 'dead' }).length, 100)
+    assert.equal(counted('w', 'kept-messages'), 1_900)
   })
 
   it('an owner at its bound loses its oldest where it says so', async (t) => {
