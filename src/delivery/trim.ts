@@ -22,6 +22,8 @@ export interface TrimOptions {
 const trimTo = 0.9
 const envelopesAtOnce = 16
 
+const nothing = { jobs: 0, bytes: 0 }
+
 /**
  * `whenFull: drop-oldest`: lets the oldest envelopes of a worker fall while its work and failures are near its bound. The worker does
  * that itself: only it may take from its queue. So with no worker running, what is new is refused. Gives what stops it.
@@ -50,13 +52,13 @@ export function startTrimming(options: TrimOptions): () => void {
   async function trim(): Promise<void> {
     const { max } = policy
     const limit = 'bytes' in max ? max.bytes : (size ?? (await queues.room()).bytes) * max.share
-    const found = (await queues.sizes([worker], ['work', 'failures'])).get(worker)
-    if (found === undefined || found.jobs === 0) return
-    const mean = found.bytes / found.jobs
-    let over = found.bytes - limit * trimTo
     let dropped = 0
-    while (over > 0 && !stop.signal.aborted) {
-      const count = Math.min(envelopesAtOnce, Math.ceil(over / mean))
+    while (!stop.signal.aborted) {
+      // Measured each time: other processes of this worker let fall too, and it takes what it delivers.
+      const { jobs, bytes } = (await queues.sizes([worker], ['work', 'failures'])).get(worker) ?? nothing
+      const over = bytes - limit * trimTo
+      if (over <= 0) break
+      const count = Math.min(envelopesAtOnce, Math.ceil((over / bytes) * jobs))
       const oldest = await queues.page<Envelope>(queue, undefined, count)
       if (oldest.length === 0) break
       for (const { id, data } of oldest) {
@@ -67,7 +69,6 @@ export function startTrimming(options: TrimOptions): () => void {
         onDropped({ owner: worker, reason: 'full', entries })
         dropped += entries.length
       }
-      over -= oldest.length * mean
     }
     if (dropped > 0)
       log.warn({ dropped }, 'the oldest messages were dropped: the backlog is full (whenFull: drop-oldest)')

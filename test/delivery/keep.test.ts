@@ -110,4 +110,22 @@ describe('a worker that drops its oldest', () => {
     assert.equal(queues.all(queue).at(-1)?.id, 'job-49')
     assert.equal(counted('w', 'full'), 2 * (50 - queues.all(queue).length))
   })
+
+  it('of several processes lets fall about as much as one would', async (t) => {
+    const memory = createMemoryQueues()
+    const queues: typeof memory = { ...memory, page: async (...asked) => (await sleep(1), memory.page(...asked)) }
+    const queue = { owner: 'w', part: 'work' } as const
+    for (let index = 0; index < 400; index += 1)
+      await queues.add(queue, [
+        { id: `job-${index}`, data: { v: 1, set: 's', entries: [entryOf({ id: `m${index}` })] } },
+      ])
+    const whole = (await queues.sizes(['w'])).get('w')?.bytes ?? 0
+    const { onDropped } = dropping()
+    const policy: BacklogPolicy = { max: { bytes: whole / 2 }, whenFull: 'drop-oldest' }
+    for (let process = 0; process < 2; process += 1)
+      t.after(startTrimming({ worker: 'w', policy, queues, onDropped, log: silent, everyMs: 5 }))
+    await until('half is gone', () => queues.all(queue).length <= 180)
+    await sleep(50)
+    assert.ok(queues.all(queue).length > 140, `${queues.all(queue).length}`)
+  })
 })
