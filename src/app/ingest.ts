@@ -26,7 +26,7 @@ import { createDeadLetters } from './dead-letters.ts'
 import { createCertificatePlane } from './certificates.ts'
 import { type Doors, openDoors } from './doors.ts'
 import { guardedAccess } from './guarded-access.ts'
-import { setLedgerMetrics } from './ledger-metrics.ts'
+import { createLedgerMetrics } from './ledger-metrics.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
@@ -96,6 +96,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     metrics,
     adding: (worker, bytes) => room.adding(worker, bytes),
   })
+  const setLedgerMetrics = createLedgerMetrics(queues, metrics)
   const ledger = createLedger({ queues, workers: ownWorkers, log })
   const { capacity: room, onDropped } = await openBacklogs({
     queues,
@@ -286,7 +287,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       for (const [state, value] of Object.entries(counts ?? {}))
         metrics.set('sluice_queue_entries', { worker, state }, value)
     }
-    await setLedgerMetrics(queues, ownWorkers(), metrics).catch((error: unknown) =>
+    await setLedgerMetrics(ownWorkers()).catch((error: unknown) =>
       log.debug({ error: messageOf(error) }, 'the ledger could not be read'),
     )
     return metrics.page()
