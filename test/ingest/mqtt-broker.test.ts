@@ -2,6 +2,7 @@ import { deepEqual, equal, match, ok } from 'node:assert/strict'
 import { connect as tcp } from 'node:net'
 import { describe, test } from 'node:test'
 import { connectAsync, type IClientOptions } from 'mqtt'
+import { generate } from 'mqtt-packet'
 import type { Publish } from '../../src/core/access.ts'
 import type { BrokerLimits } from '../../src/ingest/broker/limits.ts'
 import { createMqttBroker } from '../../src/ingest/mqtt-broker.ts'
@@ -149,6 +150,28 @@ describe('acknowledgements', () => {
     sink.release()
     await until('its PUBREC', () => second.ids('pubrec').length === 1)
     equal(sink.taken.length, 1)
+  })
+})
+
+describe('QoS 2 without end', () => {
+  test('a repetition that finds no room when its turn comes ends its own connection, and nothing else', async (t) => {
+    const { port, sink } = await open(t, { inFlight: 3 })
+    const first = await connectRaw(t, port, 'd-1', { clean: false })
+    sink.hold()
+    first.publish('q', 2, 1)
+    await until('the first is decided', () => sink.taken.length === 1)
+    first.socket.destroy()
+    const second = await connectRaw(t, port, 'd-1', { clean: false })
+    second.publish('q', 2, 1, { dup: true })
+    second.send({ cmd: 'pubrel', messageId: 1 })
+    for (const id of [2, 3, 4]) second.publish('r', 2, id)
+    await until('as many as there may be', () => sink.taken.length === 4)
+    sink.reply = ({ topic }) =>
+      topic === 'q' ? { kind: 'later', id: 'i', status: 503, afterMs: 10, message: 'away' } : undefined
+    sink.release(about('q'))
+    await until('the end', second.closed)
+    const other = await connectRaw(t, port, 'd-2')
+    equal(other.code, 0)
   })
 })
 
@@ -443,6 +466,25 @@ describe('CONNECT', () => {
       await until('the end', client.closed)
     }
     equal(sink.taken.length, 0)
+  })
+
+  test('packets that ask for nothing, and a last will of QoS 3, end the connection', async (t) => {
+    const { port } = await open(t)
+    for (const bytes of [Buffer.from([0x82, 2, 0, 1]), Buffer.from([0xa2, 2, 0, 1])]) {
+      const client = await connectRaw(t, port)
+      client.send(bytes)
+      await until('the end', client.closed)
+      deepEqual(client.got.length, 1, 'a CONNACK and no more')
+    }
+    const willed = openRaw(t, port)
+    const packet = Buffer.from(
+      generate(connectPacket('d-1', { will: { topic: 'w', payload: Buffer.from('w'), qos: 2 } })),
+    )
+    const flags = packet.indexOf('MQTT') + 5
+    packet[flags] = (packet[flags] ?? 0) | 0x18
+    willed.send(packet)
+    await until('the end', willed.closed)
+    deepEqual(willed.got, [])
   })
 })
 

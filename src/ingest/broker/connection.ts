@@ -285,6 +285,8 @@ export class BrokerConnection extends Writable {
     if (packet === undefined) throw new Error('malformed packet')
     // [MQTT-2.3.1-1]; the parser says -1 where the packet is too short for one.
     if (withMessageId.has(type) && (packet.messageId ?? 0) < 1) throw new Error('a packet without a message id')
+    const malformed = complainAbout(packet)
+    if (malformed !== undefined) throw new Error(malformed)
     if (!fromClient.has(packet.cmd)) throw new Error(`a client sends no ${packet.cmd}`)
     if (packet.cmd === 'subscribe' && packet.subscriptions.length > this.#limits.filters) {
       throw new Error(
@@ -321,4 +323,12 @@ export class BrokerConnection extends Writable {
     }
     return bytes.subarray(0, at)
   }
+}
+
+/** What our parser lets through and the protocol doesn't. */
+function complainAbout(packet: Packet): string | undefined {
+  if (packet.cmd === 'connect' && Number(packet.will?.qos) > 2) return 'a last will of QoS 3' // [MQTT-3.1.2-14]
+  if (packet.cmd === 'subscribe' && packet.subscriptions.length === 0) return 'a SUBSCRIBE without a filter' // [MQTT-3.8.3-3]
+  if (packet.cmd === 'unsubscribe' && packet.unsubscriptions.length === 0) return 'an UNSUBSCRIBE without a filter' // [MQTT-3.10.3-2]
+  return undefined
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IPublishPacket } from 'mqtt-packet'
 import type { Accepted, Publish, RefusalReason } from '../../core/access.ts'
+import { messageOf } from '../../core/errors.ts'
 import type { BrokerConnection, ClosedFor } from './connection.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
@@ -160,7 +161,12 @@ export class Inbound {
       return
     void before.taken.then((accepted) => {
       if (accepted) return this.#add(undefined, messageId)
-      this.#publishOnce(publish, messageId, dup)
+      // Nobody is behind this turn to hear of what breaks the protocol, as there is when a packet comes.
+      try {
+        this.#publishOnce(publish, messageId, dup)
+      } catch (error) {
+        this.#connection.cut('protocol', messageOf(error))
+      }
     })
   }
 

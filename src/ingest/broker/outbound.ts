@@ -16,6 +16,9 @@ export interface OutboundOptions {
   readonly mayReceive: (connection: BrokerConnection, topic: string) => boolean
 }
 
+/** Retained messages, read as they are asked for; undefined where whoever reads should let others have their turn. */
+type Replay = Iterator<{ readonly message: Outgoing; readonly qos: Qos } | undefined>
+
 /** A message that is kept, with the QoS that this client gets it at. */
 interface Held {
   readonly message: Outgoing
@@ -57,7 +60,9 @@ export class Outbound {
   /** Message ids that this connection has not been sent again yet. */
   readonly #again = new Set<number>()
   /** Retained messages that are being sent, by the filter that asked for them; a source is read as the client takes them. */
-  readonly #replays = new Map<string, Iterator<{ readonly message: Outgoing; readonly qos: Qos }>>()
+  readonly #replays = new Map<string, Replay>()
+  /** Others have their turn before more of them is read: one client that subscribes all day must not keep everybody waiting. */
+  #rests = false
   #bytes = 0
   #lastId = 0
   #connection: BrokerConnection | undefined
@@ -114,7 +119,7 @@ export class Outbound {
   }
 
   /** Sends what `messages` gives, as fast as the client takes it; on its next connection goes on with what is left. */
-  replay(filter: string, messages: Iterator<{ readonly message: Outgoing; readonly qos: Qos }>): void {
+  replay(filter: string, messages: Replay): void {
     this.#replays.set(filter, messages)
     this.#pump()
   }
@@ -206,6 +211,7 @@ export class Outbound {
 
   #replayNext(connection: BrokerConnection): boolean {
     const { limits, mayReceive } = this.#options
+    if (this.#rests) return false
     for (const [filter, messages] of this.#replays) {
       // What is retained goes behind what has been published: it may take half of the room.
       const isTight = this.#held.size * 2 >= limits.sessionMessages || this.#bytes * 2 >= limits.sessionBytes
@@ -216,6 +222,10 @@ export class Outbound {
         this.#replays.delete(filter)
         continue
       }
+      if (value === undefined) {
+        this.#rest()
+        return false
+      }
       const { message, qos } = value
       if (!mayReceive(connection, message.topic)) return true
       if (qos === 0) connection.deliver(message.packet(0, 0, false))
@@ -223,6 +233,14 @@ export class Outbound {
       return true
     }
     return false
+  }
+
+  #rest(): void {
+    this.#rests = true
+    setImmediate(() => {
+      this.#rests = false
+      this.#pump()
+    })
   }
 
   #sendUnacknowledged(connection: BrokerConnection, message: Outgoing): void {

@@ -34,6 +34,9 @@ type RetainedLimits = Pick<
   'retained' | 'retainedBytes' | 'retainedPerPrincipal' | 'retainedBytesPerPrincipal'
 >
 
+/** Topics that a filter is held against in one turn: fractions of a millisecond, and some where all match and policies are asked. */
+const lookedAtOnce = 100
+
 /**
  * The retained messages [MQTT-3.3.1-5], in memory and bounded, for each principal and over all.
  *
@@ -99,14 +102,21 @@ export class Retained {
     return claim !== undefined || payload.length === 0
   }
 
-  /** What is kept for a topic filter; read as it is asked for, so that it is as new as can be. */
-  *matching(filter: string): Generator<RetainedMessage> {
+  /**
+   * What is kept for a topic filter; read as it is asked for, so that it is as new as can be. Undefined now and then: a good many topics
+   * have been looked at, and others should have their turn before the next.
+   */
+  *matching(filter: string): Generator<RetainedMessage | undefined> {
     if (!/[+#]/.test(filter)) {
       const exact = this.#slots.get(filter)?.kept
       if (exact !== undefined) yield exact
       return
     }
-    for (const [topic, { kept }] of this.#slots) if (kept !== undefined && topicMatches(filter, topic)) yield kept
+    let looked = 0
+    for (const [topic, { kept }] of this.#slots) {
+      if (kept !== undefined && topicMatches(filter, topic)) yield kept
+      if ((looked += 1) % lookedAtOnce === 0) yield undefined
+    }
   }
 
   #complain(owner: string, before: Room, allBefore: Room): string | undefined {

@@ -65,8 +65,13 @@ export function createSubscriptions(options: SubscriptionOptions): Subscriptions
   }
 
   /** At the QoS of the highest subscription that matches, as everything else on that topic [MQTT-3.3.5-1]. */
-  function* retainedFor(session: Session, filter: string): Generator<{ message: Outgoing; qos: Qos }> {
-    for (const { message, qos } of retained.matching(filter)) {
+  function* retainedFor(session: Session, filter: string): Generator<{ message: Outgoing; qos: Qos } | undefined> {
+    for (const found of retained.matching(filter)) {
+      if (found === undefined) {
+        yield undefined
+        continue
+      }
+      const { message, qos } = found
       let granted: Qos = 0
       for (const [own, most] of session.filters) {
         if (most > granted && topicMatches(own, message.topic)) granted = most

@@ -206,3 +206,17 @@ test('the room of claims and messages is counted exactly, whatever the order', (
   store.release(other)
   equal(store.claim('p', message('c')), undefined)
 })
+
+test('who looks for messages among many is told every hundred topics to let others have their turn', () => {
+  const limits = { retained: 1_000, retainedBytes: 1e6, retainedPerPrincipal: 1_000, retainedBytesPerPrincipal: 1e6 }
+  const store = new Retained(limits)
+  for (let number = 0; number < 250; number += 1) {
+    const publish: Publish = { topic: `a/${number}`, payload: Buffer.from('x'), qos: 1, retain: true }
+    store.claim('p', publish)
+    store.keep(publish)
+  }
+  const seen = (filter: string) => [...store.matching(filter)].map((found) => found?.message.topic)
+  deepEqual(seen('b/+'), [undefined, undefined])
+  deepEqual([seen('+/120'), seen('a/120')], [[undefined, 'a/120', undefined], ['a/120']])
+  equal(seen('#').length, 252)
+})

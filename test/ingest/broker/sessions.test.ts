@@ -132,4 +132,22 @@ describe('sessions', () => {
       equal(two?.outbound.kept, 2, 'there is room again')
     })
   }
+
+  test('that look for retained messages without end let others have their turn', async () => {
+    const { open } = make()
+    const outbound = open('c')?.outbound
+    outbound?.attach({ destroyed: false, writableNeedDrain: false } as BrokerConnection)
+    let looks = 0
+    // Nothing that matches, among more than anybody has.
+    const endless = (function* () {
+      for (;;) yield void (looks += 1)
+    })()
+    outbound?.replay('a/+', endless)
+    outbound?.replay('b/+', endless)
+    equal(looks, 1, 'one look, however often it subscribes')
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    ok(looks > 1 && looks <= 4, `${looks} looks in 3 turns`)
+    outbound?.stopReplay('a/+')
+    outbound?.stopReplay('b/+')
+  })
 })
