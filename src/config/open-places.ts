@@ -43,14 +43,12 @@ const schemes = /^(?:redis|rediss|redis\+sentinel|rediss\+sentinel|mqtt|mqtts):\
 export function openPartsOf(text: string, isInside: (offset: number) => boolean): readonly OpenPart[] {
   const start = schemes.exec(text)?.[0].length
   if (start === undefined) return []
-  const find = (sign: string, from: number) => {
-    for (let offset = from; offset < text.length; offset += 1)
-      if (text[offset] === sign && !isInside(offset)) return offset
-    return undefined
-  }
-  const at = find('@', start)
+  const offsets = (sign: string) =>
+    [...text.matchAll(new RegExp(sign, 'g'))].map(({ index }) => index).filter((at) => at >= start && !isInside(at))
+  // The last one: a password may be written with an "@" in it, and whoever reads the address takes what is before the last for it.
+  const at = offsets('@').at(-1)
   const host = { from: at ?? start, to: text.length, isOpen: (value: string) => !value.includes('@') }
-  const colon = find(':', start)
+  const [colon] = offsets(':')
   const hasUser = text.startsWith('redis') && colon !== undefined && at !== undefined && colon < at - 1
   return hasUser ? [{ from: start, to: colon, isOpen: (value) => !/[@:]/.test(value) }, host] : [host]
 }

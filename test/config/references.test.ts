@@ -104,4 +104,6 @@ test('what is no secret in an address: the host, and the user of Redis where a p
   deepEqual(shown('redis://${env:REST}', { REST: 'user:pw@redis:6379' }), [false])
   deepEqual(shown('redis://${env:BOTH}:x@redis', { BOTH: 'user:pw' }), [false])
   deepEqual(shown('redis://${env:USER}:${env:PW}-${env:USER}@h', { USER: 'ingest' }), [true, false, false])
+  // A password with an "@" of its own, which our reader of addresses takes.
+  deepEqual(shown('redis://ingest:p@${env:REST}@${env:HOST}:6379'), [false, true])
 })
