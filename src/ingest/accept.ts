@@ -113,9 +113,13 @@ function createWay(door: Door, options: AcceptOptions) {
 
   /** How many milliseconds until these may come in. */
   function brake(speaker: Speaker, arrivals: readonly Arrival[]): number {
-    // A bridge carries everybody's messages: its brake is flow control, not a limit made for one device.
-    if (speaker.principal.method === 'bridge' || door === 'sluice') return 0
+    if (!hasLimit(speaker)) return 0
     return limiter.take(speaker.principal.name, bytesOf(arrivals), arrivals.length)
+  }
+
+  /** A bridge carries everybody's messages: its brake is flow control, not a limit made for one device. */
+  function hasLimit({ principal }: Speaker): boolean {
+    return principal.method !== 'bridge' && door !== 'sluice'
   }
 
   async function take(arrivals: readonly Arrival[]): Promise<readonly Accepted[]> {
@@ -126,14 +130,14 @@ function createWay(door: Door, options: AcceptOptions) {
     )
     // All of them before anything of one goes in: what came together goes in together, and a message never in part.
     const noRoom = room.complain(ownersOf(planned))
-    if (noRoom !== undefined) return arrivals.map(({ id }) => defer(id, 503, fullMs, noRoom))
+    if (noRoom !== undefined) return arrivals.map((arrival) => putOff(arrival, fullMs, noRoom))
     const plans = planned.map((plan) => withRoom(plan, room))
     const full = plans.filter(({ deliveries, refusal }) => refusal === undefined && deliveries.length > 0)
     let queued: Iterator<Promise<void>>
     try {
       queued = options.enqueue(full, rules.hash).values()
     } catch (error) {
-      return arrivals.map(({ id }) => failed(id, error))
+      return arrivals.map((arrival) => failed(arrival, error))
     }
     return all(arrivals, async (arrival, index): Promise<Accepted> => {
       const plan = plans[index] as PlanWithRoom
@@ -142,7 +146,7 @@ function createWay(door: Door, options: AcceptOptions) {
       try {
         await settle(adding, plan)
       } catch (error) {
-        return failed(arrival.id, error)
+        return failed(arrival, error)
       }
       for (const drop of plan.dropped) onDropped(drop)
       metrics.count('sluice_messages_accepted_total', { door })
@@ -166,10 +170,17 @@ function createWay(door: Door, options: AcceptOptions) {
     throw new QueueAwayError(first.message, inDoubt, { cause: first })
   }
 
-  function failed(id: string, error: unknown): NotAccepted {
+  function failed(arrival: Arrival, error: unknown): NotAccepted {
+    const { id } = arrival
     if (error instanceof QueueAwayError && error.inDoubt) metrics.count('sluice_messages_in_doubt_total', { door })
     if (!(error instanceof SluiceError)) options.log.error({ traceId: id, error: messageOf(error) }, 'accept failed')
-    return defer(id, 503, awayMs, 'the queue cannot take messages now')
+    return putOff(arrival, awayMs, 'the queue cannot take messages now')
+  }
+
+  /** Its limit has been asked before, and may hold it back for longer: a wait that is shorter would only be answered 429. */
+  function putOff({ id, speaker, publish }: Arrival, afterMs: number, message: string): NotAccepted {
+    const pace = hasLimit(speaker) ? limiter.waitMs(speaker.principal.name, publish.payload.length) : 0
+    return defer(id, 503, Math.max(afterMs, pace), message)
   }
 
   function refuse({ id, speaker, publish }: Arrival, refusal: Refusal): NotAccepted {

@@ -35,15 +35,22 @@ export class RateLimiter {
    * is neither cut in two nor kept waiting for ever by small ones that slip in before it, and what comes in over time is the same.
    */
   take(principal: string, bytes: number, messages = 1): number {
+    const wait = this.waitMs(principal, bytes)
+    if (wait > 0) return wait
+    const bucket = this.#refilled(principal)
+    bucket.publishes -= messages
+    bucket.bytes -= bytes
+    return 0
+  }
+
+  /** Milliseconds until a principal could publish so many bytes, however many; 0 where it could now. Takes nothing. */
+  waitMs(principal: string, bytes: number): number {
     const bucket = this.#refilled(principal)
     const missing = Math.max(
       (1 - bucket.publishes) / this.#limits.publishesPerSecond,
       (Math.min(bytes, 1) - bucket.bytes) / this.#limits.bytesPerSecond,
     )
-    if (missing > 0) return Math.ceil(missing * 1000)
-    bucket.publishes -= messages
-    bucket.bytes -= bytes
-    return 0
+    return Math.max(0, Math.ceil(missing * 1000))
   }
 
   /** Why these are too many to come together, now or later; undefined where they aren't. */

@@ -323,6 +323,15 @@ describe('messages of one request', () => {
     deepEqual(none.kind === 'each' && none.answers.map(({ kind }) => kind), ['refused', 'refused'])
   })
 
+  test('that are put off are told to come when their limit lets them, too', async () => {
+    const { acceptBatch } = make(matched, true)
+    const taken = await acceptBatch(device, some(30))
+    const waits = taken.kind === 'each' ? taken.answers.map((answer) => answer.kind === 'later' && answer.afterMs) : []
+    deepEqual(new Set(waits), new Set([9_334]))
+    const again = await acceptBatch(device, some(30))
+    equal(again.kind === 'whole' && again.answer.kind === 'later' && again.answer.afterMs, 9_334)
+  })
+
   test('are put off each where there is no room in the queue for all', async () => {
     const { acceptBatch, queued } = make(matched, true)
     const taken = await acceptBatch(device, some(3))
