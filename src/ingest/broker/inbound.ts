@@ -134,7 +134,7 @@ export class Inbound {
   /**
    * QoS 2 [MQTT-4.3.3-2]: a message id that was taken before, or is being decided, is not taken again. But another message that is
    * not marked as a duplicate [MQTT-3.3.1-1] is from a client that has lost its state and counts from the start, whatever CONNACK
-   * said of the session: its first would be acknowledged and gone. Mosquitto tells them apart in the same way.
+   * said of the session: its first would be acknowledged and gone.
    */
   #publishOnce(publish: Publish, messageId: number, dup: boolean): void {
     const received = this.#connection.session?.received
