@@ -35,11 +35,17 @@ export function complainAboutTopicFilter(filter: string, limits: TopicLimits = a
   return complainAboutShape(filter, limits)
 }
 
+/** Bytes of a rule's name (config/rule-schema.ts). AWS IoT: 128. */
+const longestRule = 128
+
 function complainAboutShape(topic: string, limits: TopicLimits): TopicComplaint {
   if (topic === '') return 'the topic is empty'
   if (topic.includes('\0')) return 'the topic contains the character U+0000'
   if (!topic.isWellFormed()) return 'the topic is not well-formed Unicode'
-  const counted = addressOf(topic).topic
+  const { topic: counted, rule = '' } = addressOf(topic)
+  // Not counted is not without end: what is decided about a topic is remembered with it.
+  if (Buffer.byteLength(rule, 'utf8') > Math.max(limits.bytes, longestRule))
+    return `the topic names a rule of more than ${longestRule} bytes, and none has such a name`
   const bytes = Buffer.byteLength(counted, 'utf8')
   if (bytes > limits.bytes) return `the topic has ${bytes} bytes, and at most ${limits.bytes} are allowed`
   const levels = counted.split('/').length

@@ -9,7 +9,16 @@ import {
 } from '../../src/core/topic.ts'
 
 describe('topic names', () => {
-  for (const name of ['a', '/', 'a//b', 'a b/ü', '1/2/3/4/5/6/7/8', '$aws/rules/r/1/2/3/4/5/6/7/8', 'a'.repeat(256)]) {
+  for (const name of [
+    'a',
+    '/',
+    'a//b',
+    'a b/ü',
+    '1/2/3/4/5/6/7/8',
+    '$aws/rules/r/1/2/3/4/5/6/7/8',
+    `$aws/rules/${'r'.repeat(128)}/${'a'.repeat(256)}`,
+    'a'.repeat(256),
+  ]) {
     test(`"${name.slice(0, 40)}" is fine`, () => equal(complainAboutTopicName(name), undefined))
   }
   for (const [name, complaint] of [
@@ -20,6 +29,7 @@ describe('topic names', () => {
     ['a\uD800', /well-formed/],
     ['1/2/3/4/5/6/7/8/9', /9 levels, and at most 8/],
     ['é'.repeat(129), /258 bytes, and at most 256/],
+    [`$aws/rules/${'r'.repeat(257)}/a`, /rule of more than 128 bytes/],
   ] as const) {
     test(`${JSON.stringify(name.slice(0, 20))} is refused`, () => match(complainAboutTopicName(name) ?? '', complaint))
   }
