@@ -33,12 +33,14 @@ export async function watchFolders(
 
   async function watch(first: string): Promise<void> {
     let acted = first
-    let lookMs = 0
+    let [lookMs, beforeMs] = [0, 0]
     let last = first
     for (;;) {
-      await wait(Math.max(intervalMs, lookMs * mostlyIdle), undefined, { signal, ref: false })
+      // The quicker of two: one that was slow by chance, on a busy machine, says nothing about the folders.
+      await wait(Math.max(intervalMs, Math.min(lookMs, beforeMs) * mostlyIdle), undefined, { signal, ref: false })
       const start = performance.now()
       const now = await look()
+      beforeMs = lookMs
       lookMs = performance.now() - start
       const settled = now === last
       last = now
