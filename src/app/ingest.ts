@@ -226,7 +226,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
       ready: readiness,
       status,
       ledger: () => ledger.report(),
-      orphans: () => orphansOf(queues, new Set(ownWorkers())),
+      orphans: findOrphans,
       metrics: async () => ({ contentType: metrics.contentType, page: await metricsPage() }),
       reload: async () => ({ problems: await options.reload() }),
       trace: (id, waitMs) =>
@@ -271,6 +271,12 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     }
   }
 
+  async function findOrphans() {
+    // What has just been delivered is no longer there.
+    await ledger.settle()
+    return orphansOf(queues, new Set(ownWorkers()))
+  }
+
   async function countAll(states: WorkerStates): Promise<readonly WorkerStatus[]> {
     const names = new Set([...ownWorkers(), ...(await queues.owners())])
     return Promise.all(
@@ -297,7 +303,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   async function nameOrphans(): Promise<void> {
     clearTimeout(naming)
     try {
-      for (const { owner, messages, envelopes } of await orphansOf(queues, new Set(ownWorkers()))) {
+      for (const { owner, messages, envelopes } of await findOrphans()) {
         log.warn(
           { worker: owner, messages, envelopes },
           'a queue holds messages of a worker that no file in workers/ owns; they wait',

@@ -96,7 +96,7 @@ test(
         )
         const check = sluice(context, config, ['check'])
         equal(await check.ended(), 0, check.output())
-        match(check.output(), /the queue of "late" holds 1 envelope/)
+        match(check.output(), /the queue of "late" holds 1 message \(1 envelope\)/)
 
         await load.stop()
         deepEqual([...load.others], [], 'every request of the load was answered 200')
@@ -106,7 +106,7 @@ test(
 
         const offline = sluice(context, config, ['check'])
         equal(await offline.ended(), 0, offline.output())
-        match(offline.output(), /the queue of "late" holds 1 envelope/)
+        match(offline.output(), /the queue of "late" holds 1 message \(1 envelope\)/)
 
         const again = sluice(context, config, ['start'])
         await ready(again)
