@@ -1,3 +1,5 @@
+import { parseRedisUrl } from './redis-url.ts'
+
 /** Values under this many characters are left out: replacing them would shred ordinary text. */
 const leastLength = 6
 
@@ -33,10 +35,16 @@ export class Redactor {
  * is encoded itself. Of an address with a password the password is a secret too: a client is handed it alone.
  */
 function formsOf(secret: string): readonly string[] {
-  const password = URL.parse(secret)?.password ?? ''
-  return [secret, decoded(secret), password, decoded(password)]
+  return [secret, ...passwordsIn(secret)]
+    .flatMap((form) => [form, decoded(form)])
     .flatMap((form) => [form, JSON.stringify(form).slice(1, -1), encodeURIComponent(form.toWellFormed())])
     .filter((form) => form.length >= leastLength)
+}
+
+/** As each of those reads it who might be handed the address: those of several sentinels are no URL to others. */
+function passwordsIn(secret: string): readonly string[] {
+  const redis = parseRedisUrl(secret)
+  return ['password' in redis ? (redis.password ?? '') : '', URL.parse(secret)?.password ?? '']
 }
 
 /** As a URL has it; the text itself where it holds a `%` that means nothing. */

@@ -28,6 +28,8 @@ test('the password of an address is a secret by itself', () => {
     redactor.scrub('WRONGPASS for ingest with hun/ter2 or hun%2Fter2 at redis:6379'),
     'WRONGPASS for ingest with [redacted] or [redacted] at redis:6379',
   )
+  const several = knowing('redis+sentinel://ingest:hun%2Fter2@one:26379,two:26379/primary')
+  equal(several.scrub('AUTH ingest hun/ter2 at two:26379'), 'AUTH ingest [redacted] at two:26379')
 })
 
 test('what is shorter than six characters is left, because it would shred ordinary text', () => {
