@@ -35,9 +35,9 @@ export class RateLimiter {
    * is neither cut in two nor kept waiting for ever by small ones that slip in before it, and what comes in over time is the same.
    */
   take(principal: string, bytes: number, messages = 1): number {
-    const wait = this.waitMs(principal, bytes)
-    if (wait > 0) return wait
     const bucket = this.#refilled(principal)
+    const wait = this.#wait(bucket, bytes)
+    if (wait > 0) return wait
     bucket.publishes -= messages
     bucket.bytes -= bytes
     return 0
@@ -45,12 +45,7 @@ export class RateLimiter {
 
   /** Milliseconds until a principal could publish so many bytes, however many; 0 where it could now. Takes nothing. */
   waitMs(principal: string, bytes: number): number {
-    const bucket = this.#refilled(principal)
-    const missing = Math.max(
-      (1 - bucket.publishes) / this.#limits.publishesPerSecond,
-      (Math.min(bytes, 1) - bucket.bytes) / this.#limits.bytesPerSecond,
-    )
-    return Math.max(0, Math.ceil(missing * 1000))
+    return this.#wait(this.#refilled(principal), bytes)
   }
 
   /** Why these are too many to come together, now or later; undefined where they aren't. */
@@ -62,6 +57,14 @@ export class RateLimiter {
     // A message on its own is for the limit of a payload to judge.
     if (bytes <= most.bytes || messages === 1) return undefined
     return `payloads of ${bytes} bytes are more than the ${most.bytes} that may come in one request at ${bytesPerSecond} bytes a second (limits.bytesPerSecond)`
+  }
+
+  #wait(bucket: Bucket, bytes: number): number {
+    const missing = Math.max(
+      (1 - bucket.publishes) / this.#limits.publishesPerSecond,
+      (Math.min(bytes, 1) - bucket.bytes) / this.#limits.bytesPerSecond,
+    )
+    return Math.max(0, Math.ceil(missing * 1000))
   }
 
   #refilled(principal: string): Bucket {
