@@ -10,10 +10,12 @@ import { Tallying } from '../core/tally.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
 import { startKeeping } from '../delivery/keep.ts'
 import { Capacity } from '../queue/capacity.ts'
+import type { DividedQueues } from '../queue/divided.ts'
+import { DividedRoom } from '../queue/divided-room.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
 export interface BacklogsOptions {
-  readonly queues: Queues
+  readonly queues: DividedQueues
   readonly settings: Pick<SluiceSettings, 'backlog' | 'queue'>
   /** The workers that files own now, by name. */
   readonly workers: () => ReadonlyMap<string, WorkerDefinition>
@@ -33,34 +35,64 @@ export function dropCounter(metrics: Metrics): OnDropped {
 
 /** Bounds what lies in the queues, for ingest: measures it, and drops dead letters where the configuration says so. */
 export async function openBacklogs(options: BacklogsOptions): Promise<{
-  readonly capacity: Capacity
+  readonly room: DividedRoom
   /** For what is let fall before it comes into a queue (`whenFull: drop-newest`). */
   readonly onDropped: OnDropped
 }> {
   const { queues, settings, workers, log, metrics, lifecycle } = options
-  const policyOf = (owner: string): BacklogPolicy => backlogPolicy(settings.backlog, workers().get(owner)?.backlog)
-  const capacity = new Capacity({
-    queues,
-    owners: () => [...workers().keys()],
+  const policyOf = (owner: string): BacklogPolicy => backlogPolicy(settings.backlog, workers().get(owner))
+  const { shared, own } = queues
+  const common = new Capacity({
+    queues: {
+      sizes: (owners, parts) => shared.sizes(owners, parts),
+      room: () => shared.room(),
+      owners: async () => withoutOwn(await shared.owners()),
+    },
+    owners: () => withoutOwn([...workers().keys()]),
     policyOf,
     ...(settings.queue.size !== undefined && { size: settings.queue.size }),
     log,
     metrics,
   })
-  lifecycle.add('backlogs', async () => capacity.close())
-  await capacity.start()
+  const single = new Map([...own].map(([owner, store]) => [owner, capacityOfOne(owner, store)]))
+  lifecycle.add('backlogs', async () => [common, ...single.values()].forEach((capacity) => capacity.close()))
+  for (const capacity of single.values()) void capacity.start()
+  await common.start()
+  const room = new DividedRoom(common, single, (owner) => queues.troubleOf(owner))
   const count = dropCounter(metrics)
   const stopKeeping = startKeeping({
     queues,
     policyOf,
-    overBy: (owner) => capacity.overBy(owner),
+    overBy: (owner) => room.overBy(owner),
     onDropped: count,
     log,
   })
   lifecycle.add('dead letters', async () => stopKeeping())
   const book = new DropBook(queues, log)
   lifecycle.add('dropped messages', () => book.close())
-  return { capacity, onDropped: (dropped) => (count(dropped), book.add(dropped)) }
+  return { room, onDropped: (dropped) => (count(dropped), book.add(dropped)) }
+
+  function withoutOwn(owners: readonly string[]): readonly string[] {
+    return owners.filter((owner) => !own.has(owner))
+  }
+
+  /** Nobody else is in there, so nobody else is looked for. */
+  function capacityOfOne(owner: string, store: Queues): Capacity {
+    const size = workers().get(owner)?.queue?.size
+    return new Capacity({
+      queues: {
+        sizes: (owners, parts) => store.sizes(owners, parts),
+        room: () => store.room(),
+        owners: async () => [],
+      },
+      owners: () => [owner],
+      policyOf,
+      ...(size !== undefined && { size }),
+      name: `the queue of worker ${owner}`,
+      log: log.with({ worker: owner }),
+      metrics,
+    })
+  }
 }
 
 /**

@@ -6,7 +6,6 @@ import { type SluiceError, messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Problem } from '../core/problem.ts'
 import { kindOfOwner } from '../core/owner.ts'
-import type { Queues } from '../core/queue.ts'
 import type { RuleSet } from '../core/rule.ts'
 import { createFailureTaker } from '../delivery/failures.ts'
 import { deadLetterOfRuleFailure } from '../delivery/ingest-letters.ts'
@@ -18,6 +17,7 @@ import { RateLimiter } from '../ingest/limits.ts'
 import { createFloodGuard } from '../identity/flood-guard.ts'
 import { openStoreRecords } from '../identity/store-records.ts'
 import type { ServedMetrics } from '../observe/metrics.ts'
+import type { DividedQueues } from '../queue/divided.ts'
 import { createEnqueuer } from '../queue/group-commit.ts'
 import { createAuthSupport } from './auth-support.ts'
 import { openBacklogs } from './backlogs.ts'
@@ -28,18 +28,19 @@ import { type Doors, openDoors } from './doors.ts'
 import { guardedAccess } from './guarded-access.ts'
 import { createLedgerMetrics } from './ledger-metrics.ts'
 import { type Lifecycle, Stopping } from './lifecycle.ts'
+import { sayWhatIsLeft } from './own-places.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { RunningConfig } from './running-config.ts'
 import { effectivePolicies, readSimulation, simulate } from './simulate.ts'
 import { asksVia, readViaSimulation, simulateVia } from './simulate-via.ts'
 import { snapshotOf } from './snapshot.ts'
-import { countOwner, type IngestStatus, orphansOf, type WorkerStatus } from './status.ts'
+import { countOwner, type IngestStatus, leftBehind, type Orphan, orphansOf, type WorkerStatus } from './status.ts'
 import type { Tracer } from './tracer.ts'
 import { firstOrAll, WorkerSockets, type WorkerStates } from './worker-sockets.ts'
 
 export interface IngestOptions {
   readonly running: RunningConfig
-  readonly queues: Queues
+  readonly queues: DividedQueues
   readonly log: Log
   readonly metrics: ServedMetrics
   readonly lifecycle: Lifecycle
@@ -98,7 +99,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   })
   const setLedgerMetrics = createLedgerMetrics(queues, metrics)
   const ledger = createLedger({ queues, workers: ownWorkers, log })
-  const { capacity: room, onDropped } = await openBacklogs({
+  const { room, onDropped } = await openBacklogs({
     queues,
     settings,
     workers: () => snapshot.config.workers,
@@ -219,6 +220,7 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     void doors?.recheck(concerned)
   })
   await nameOrphans()
+  await sayWhatIsLeft(queues.store, running.current.workers, log)
   return { doors: doors.places, readiness }
 
   function plane(): ControlPlane {
@@ -271,19 +273,31 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
     }
   }
 
-  async function findOrphans() {
+  /** What lies where nobody takes it: of workers without a file, and of those that have a queue of their own now. */
+  async function findOrphans(): Promise<readonly Orphan[]> {
     // What has just been delivered is no longer there.
     await ledger.settle()
-    return orphansOf(queues, new Set(ownWorkers()))
+    return [
+      ...(await orphansOf(queues, new Set(ownWorkers()))),
+      ...(await leftBehind(queues.shared, queues.own.keys())),
+    ]
   }
 
   async function countAll(states: WorkerStates): Promise<readonly WorkerStatus[]> {
     const names = new Set([...ownWorkers(), ...(await queues.owners())])
-    return Promise.all(
-      [...names]
-        .toSorted()
-        .map((name) => countOwner(queues, name, stateOf(name, snapshot.config, states), room.backlogOf(name))),
-    )
+    return Promise.all([...names].toSorted().map((name) => countOne(name, stateOf(name, snapshot.config, states))))
+  }
+
+  /** A worker whose own queue is away is shown without figures; where the shared one is, there is nothing to show. */
+  async function countOne(name: string, state: string): Promise<WorkerStatus> {
+    const trouble = queues.troubleOf(name)
+    const said = trouble === undefined ? state : `${state}; ${trouble}`
+    try {
+      return await countOwner(queues, name, said, room.backlogOf(name))
+    } catch (error) {
+      if (!queues.own.has(name)) throw error
+      return { name, state: trouble === undefined ? `${state}; ${messageOf(error)}` : said }
+    }
   }
 
   async function metricsPage(): Promise<string> {
@@ -303,10 +317,12 @@ export async function startIngest(options: IngestOptions): Promise<Ingest> {
   async function nameOrphans(): Promise<void> {
     clearTimeout(naming)
     try {
-      for (const { owner, messages, envelopes } of await findOrphans()) {
+      for (const { owner, messages, envelopes, left } of await findOrphans()) {
         log.warn(
           { worker: owner, messages, envelopes },
-          'a queue holds messages of a worker that no file in workers/ owns; they wait',
+          left === true
+            ? 'the queue that all share holds messages of a worker that has its own now; they wait until "queue" is taken out of its file'
+            : 'a queue holds messages of a worker that no file in workers/ owns; they wait',
         )
       }
     } catch (error) {

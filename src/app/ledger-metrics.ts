@@ -15,7 +15,11 @@ export function createLedgerMetrics(
 ): (workers: readonly string[]) => Promise<void> {
   const told = new Set<string>()
   return async (workers) => {
-    for (const owner of new Set([...workers, ...(await queues.owners())])) await setOf(owner)
+    const owners = new Set([...workers, ...(await queues.owners())])
+    // One that has a store of its own may be away by itself.
+    const set = await Promise.allSettled([...owners].map(setOf))
+    const failed = set.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 
   async function setOf(owner: string): Promise<void> {
@@ -33,6 +37,7 @@ export function createLedgerMetrics(
       metrics.set('sluice_ledger_wrong_messages', labels, wrong)
     }
   }
+
   function isTold(sum: string): boolean {
     if (told.size < mostSums) told.add(sum)
     return told.has(sum)

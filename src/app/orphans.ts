@@ -4,8 +4,8 @@ import { callControl } from '../admin/client.ts'
 import type { Config } from '../config/load.ts'
 import { unwatchedClock } from '../core/clock.ts'
 import { silent } from '../core/log.ts'
-import { openQueues, embeddedFolder } from './queues.ts'
-import { type Orphan, orphansOf } from './status.ts'
+import { embeddedFolder, openSharedQueues } from './queues.ts'
+import { leftBehind, type Orphan, orphansOf } from './status.ts'
 
 /** A Sluice that hangs must not hang a check. */
 const patienceMs = 5_000
@@ -22,9 +22,10 @@ export async function findOrphans(config: Config): Promise<readonly Orphan[]> {
   const { url } = config.settings.queue
   if (url === 'embedded' && !existsSync(embeddedFolder(config.settings))) return []
   try {
-    const queues = await openQueues(config.settings, silent, unwatchedClock)
+    const queues = await openSharedQueues(config.settings, { role: 'ingest', log: silent, clock: unwatchedClock })
     try {
-      return await orphansOf(queues, new Set(config.workers.keys()))
+      const moved = [...config.workers.values()].flatMap(({ name, queue }) => (queue === undefined ? [] : [name]))
+      return [...(await orphansOf(queues, new Set(config.workers.keys()))), ...(await leftBehind(queues, moved))]
     } finally {
       await queues.close()
     }

@@ -25,7 +25,8 @@ export async function runIngest(file: string, catalog: Catalog): Promise<number>
       watch,
     })
     lifecycle.add('watch', () => running.close())
-    const queues = await openQueues(settings, log, runtime.clock)
+    const opener = { role: 'ingest', log, clock: runtime.clock } as const
+    const queues = await openQueues(settings, running.current.workers.values(), opener)
     lifecycle.add('queue', () => queues.close())
     const { doors, readiness } = await startIngest({
       running,

@@ -4,6 +4,7 @@ import { messageOf } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { formatProblem, type Problem, ProblemsError } from '../core/problem.ts'
 import { accidents } from './accidents.ts'
+import { movedQueues, withOpened } from './own-places.ts'
 
 /** Puts a new configuration in force. It may say what went wrong elsewhere; it does not throw for what `prepare` could see. */
 export type Commit = () => void | readonly Problem[] | Promise<void | readonly Problem[]>
@@ -24,10 +25,12 @@ export interface RunningConfigOptions {
 
 /**
  * The configuration in force, replaced whole or not at all: when a folder changes, on SIGHUP, and on `sluice reload`. What
- * has problems is said and leaves the running one running. sluice.yaml itself is read at start only.
+ * has problems is said and leaves the running one running. sluice.yaml itself is read at start only, and so is `queue` of a worker.
  */
 export class RunningConfig {
   #current: Config
+  /** Their queues are those that were opened. */
+  readonly #atStart: Config['workers']
   readonly #read: () => Promise<Loaded>
   readonly #log: Log
   readonly #parts: Prepare[] = []
@@ -37,6 +40,7 @@ export class RunningConfig {
 
   private constructor(config: Config, { read, log }: RunningConfigOptions) {
     this.#current = config
+    this.#atStart = config.workers
     this.#read = read
     this.#log = log
   }
@@ -120,7 +124,7 @@ export class RunningConfig {
   async #reload(): Promise<readonly Problem[]> {
     const { problems, config } = await this.#read()
     if (config === undefined) return this.#refuse(problems)
-    const lost = accidents(this.#current, config)
+    const lost = [...accidents(this.#current, config), ...movedQueues(this.#atStart, config.workers)]
     if (lost.length > 0) return this.#refuse(lost)
     const { settings } = this.#current
     const moved = (['rules', 'workers', 'identity'] as const).filter((key) => config.settings[key] !== settings[key])
@@ -129,7 +133,8 @@ export class RunningConfig {
       return this.#refuse([{ file: config.file, line: 1, column: 1, path: '', message }])
     }
     // What is running was built from the old settings; the folders may change under them, the settings may not.
-    const next = { ...config, settings }
+    const { workers, differ } = withOpened(this.#atStart, config.workers)
+    const next = { ...config, settings, workers }
     const commits: Commit[] = []
     for (const prepare of this.#parts) commits.push(await prepare(next))
     this.#current = next
@@ -137,6 +142,7 @@ export class RunningConfig {
     for (const commit of commits) said.push(...((await this.#commit(commit)) ?? []))
     if (JSON.stringify(config.settings) !== JSON.stringify(settings))
       this.#log.warn({}, 'sluice.yaml has changed: restart to apply it')
+    if (differ) this.#log.warn({}, '"queue" in workers/ has changed: restart to apply it')
     return said
   }
 

@@ -59,10 +59,11 @@ export async function runEverything(file: string, catalog: Catalog): Promise<num
 async function startHere({ running, redactor, catalog, runtime, isFirst }: Parts): Promise<void> {
   const { log, metrics, lifecycle, fail } = runtime
   const { settings, workers: definitions, rules, file } = running.current
-  const queues = await openQueues(settings, log, runtime.clock)
+  const queues = await openQueues(settings, definitions.values(), { role: 'ingest', log, clock: runtime.clock })
   lifecycle.add('queue', () => queues.close())
   const tracer = new Tracer()
-  const workers = new Workers({ queues, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
+  const queuesOf = (worker: string) => queues.of(worker)
+  const workers = new Workers({ queuesOf, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
   lifecycle.add('workers', (deadlineMs) => workers.close(deadlineMs), 4)
   await workers.apply(definitions.values(), settings.shutdown)
   const { doors, readiness } = await startIngest({

@@ -5,14 +5,15 @@ import type { Backlog } from '../queue/capacity.ts'
 
 export interface WorkerStatus {
   readonly name: string
+  // Figures are absent where the worker has a queue of its own and that is away.
   /** Messages in envelopes that are not finished, by the ledger: behind by seconds, and at least one for each envelope. */
-  readonly waiting: number
+  readonly waiting?: number
   /** Messages given up and waiting for ingest to take them; likewise. */
-  readonly failures: number
+  readonly failures?: number
   /** Dead letters. */
-  readonly dead: number
+  readonly dead?: number
   /** The envelopes, each of which holds up to some hundreds of messages. */
-  readonly envelopes: QueueCounts
+  readonly envelopes?: QueueCounts
   /** What it has in the queue and what it may have, in bytes, estimated; absent while that isn't measured. */
   readonly backlog?: { readonly bytes: number; readonly limit: number; readonly full: boolean }
   /** `idle`, `running`, `blocked: …`, `recovering: …`, `away: …`, `in another process`, or `no file owns it`. */
@@ -68,6 +69,8 @@ export interface Orphan {
   /** Messages in its work and failures queues, and the jobs that hold them. */
   readonly messages: number
   readonly envelopes: number
+  /** The worker has a file and a queue of its own, and this lies in the one that all share, where it was before; dead letters count too. */
+  readonly left?: true
 }
 
 /** Workers that no file owns and whose queue still holds something: nothing takes it, and nothing deletes it. */
@@ -81,6 +84,20 @@ export async function orphansOf(queues: Queues, owned: ReadonlySet<string>): Pro
     ])
     const envelopes = work.jobs + failures.jobs
     if (envelopes > 0) found.push({ owner, messages: work.messages + failures.messages, envelopes })
+  }
+  return found
+}
+
+/** What lies in the queue that all share of workers that have their own now: nothing takes it until they share it again. */
+export async function leftBehind(shared: Queues, workers: Iterable<string>): Promise<readonly Orphan[]> {
+  const found: Orphan[] = []
+  for (const owner of workers) {
+    const parts = await Promise.all(
+      (['work', 'failures', 'dead'] as const).map((part) => countQueue(shared, { owner, part })),
+    )
+    const envelopes = parts.reduce((sum, { jobs }) => sum + jobs, 0)
+    const messages = parts.reduce((sum, part) => sum + part.messages, 0)
+    if (envelopes > 0) found.push({ owner, messages, envelopes, left: true })
   }
   return found
 }

@@ -1,9 +1,11 @@
 import { openControl } from '../admin/control.ts'
+import type { Config } from '../config/load.ts'
 import { SluiceError } from '../core/errors.ts'
+import type { Queues } from '../core/queue.ts'
 import { Redactor } from '../core/redactor.ts'
 import type { Catalog } from './catalog.ts'
 import { readConfiguration, requireConfiguration } from './configuration.ts'
-import { openQueues } from './queues.ts'
+import { type Opener, openOwnQueues, openSharedQueues } from './queues.ts'
 import { createReadiness } from './readiness.ts'
 import { RunningConfig } from './running-config.ts'
 import { createRuntime } from './runtime.ts'
@@ -28,11 +30,12 @@ export async function runWorkers(file: string, names: readonly string[], catalog
     const watch = supervisor === undefined
     const running = await RunningConfig.open({ settings, read: () => readConfiguration(options), log, watch })
     lifecycle.add('watch', () => running.close())
-    const queues = await openQueues(settings, log, runtime.clock, 'worker')
-    lifecycle.add('queue', () => queues.close())
+    const { queuesOf, all } = await openFor(running.current, { role: 'worker', log, clock: runtime.clock })
+    lifecycle.add('queue', async () => void (await Promise.all(all.map((queues) => queues.close()))))
     const tracer = new Tracer()
-    const workers = new Workers({ queues, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
-    const readiness = createReadiness(queues, () => !lifecycle.isStopping)
+    const workers = new Workers({ queuesOf, settings, catalog, redactor, tracer, log, clock: runtime.clock, metrics })
+    const ping = async () => void (await Promise.all(all.map((queues) => queues.ping())))
+    const readiness = createReadiness({ ping }, () => !lifecycle.isStopping)
     const reload = supervisor === undefined ? () => running.reload() : () => supervisor.askReload()
     const elsewhere = () => Promise.reject(new SluiceError('WRONG_USE', 'this is a worker; ask its ingest'))
     const plane = {
@@ -57,7 +60,21 @@ export async function runWorkers(file: string, names: readonly string[], catalog
     lifecycle.add('reload', () => running.close())
     runtime.onReloadAsked(() => running.reload())
     running.begin()
-    sayWhenReady({ log, lifecycle, readiness, facts: () => ({ workers: names, queue: queues.describe }) })
+    const describe = () => all.map((queues) => queues.describe).join('; ')
+    sayWhenReady({ log, lifecycle, readiness, facts: () => ({ workers: names, queue: describe() }) })
     supervisor?.sayReady()
   })
+}
+
+/** Opens what these workers need and nothing else: where each has a queue of its own, the one that others share is not touched. */
+async function openFor({ settings, workers }: Config, opener: Opener) {
+  const own = await openOwnQueues(workers.values(), opener)
+  const shared = own.size === workers.size ? undefined : await openSharedQueues(settings, opener)
+  const queuesOf = (worker: string): Queues => {
+    const queues = own.get(worker) ?? shared
+    // A reload can't bring this about: whose queue is where is settled at the start.
+    if (queues === undefined) throw new SluiceError('CONFIG_INVALID', `the queue of worker ${worker} is not open`)
+    return queues
+  }
+  return { queuesOf, all: [...own.values(), ...(shared === undefined ? [] : [shared])] }
 }

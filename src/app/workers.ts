@@ -17,7 +17,8 @@ import type { Catalog } from './catalog.ts'
 import type { Tracer } from './tracer.ts'
 
 export interface WorkersOptions {
-  readonly queues: Queues
+  /** Where a worker's queues are. */
+  readonly queuesOf: (worker: string) => Queues
   readonly settings: Pick<SluiceSettings, 'backlog' | 'queue'>
   readonly catalog: Catalog
   readonly redactor: Redactor
@@ -72,10 +73,11 @@ export class Workers {
 
   #start(definition: WorkerDefinition): void {
     if (this.#closed) return
-    const { catalog, tracer, queues, settings, redactor, log, clock, metrics } = this.#options
+    const { catalog, tracer, queuesOf, settings, redactor, log, clock, metrics } = this.#options
     const forwarder = catalog.forwarders.find(({ kind }) => kind === definition.kind)
     if (forwarder === undefined)
       throw new SluiceError('CONFIG_INVALID', `worker ${definition.name} is of the unknown kind ${definition.kind}`)
+    const queues = queuesOf(definition.name)
     const runner = createWorkerRunner({
       worker: definition,
       forwarder: tracer.traced(definition.name, forwarder),
@@ -87,12 +89,12 @@ export class Workers {
       metrics,
       gate: this.#gate,
     })
-    const { backlog, queue } = settings
+    const { size } = definition.queue ?? settings.queue
     const stopTrimming = startTrimming({
       worker: definition.name,
-      policy: backlogPolicy(backlog, definition.backlog),
+      policy: backlogPolicy(settings.backlog, definition),
       queues,
-      ...(queue.size !== undefined && { size: queue.size }),
+      ...(size !== undefined && { size }),
       onDropped: dropCounter(metrics),
       log: log.with({ worker: definition.name }),
     })

@@ -50,11 +50,13 @@ export function addCheck(program: Command): void {
       if (config === undefined) return printProblems(problems, console.log)
       const { rules, workers, directory } = config
       for (const note of notes) console.log(paint('yellow', `${formatProblem(note)} (a note: it is taken as it is)`))
-      for (const { owner, messages, envelopes } of orphans) {
+      for (const { owner, messages, envelopes, left } of orphans) {
         console.log(
           paint(
             'yellow',
-            `the queue of "${owner}" holds ${countOf(messages, 'message')} (${countOf(envelopes, 'envelope')}) and no file in workers/ owns it; add the file again, or purge it`,
+            left === true
+              ? `the queue that all share holds ${countOf(messages, 'message')} of "${owner}" (${countOf(envelopes, 'job')}), which has its own now; take "queue" out of its file until that is worked off`
+              : `the queue of "${owner}" holds ${countOf(messages, 'message')} (${countOf(envelopes, 'envelope')}) and no file in workers/ owns it; add the file again, or purge it`,
           ),
         )
       }

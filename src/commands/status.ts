@@ -20,7 +20,9 @@ export function addStatus(program: Command): void {
         ['worker', 'waiting', 'given up', 'dead letters', 'envelopes', 'active', 'delayed', 'room', 'state'],
         ...status.workers.map(({ name, waiting, failures, dead, envelopes, backlog, state }) => [
           name,
-          ...[waiting, failures, dead, allOf(envelopes), envelopes.active, envelopes.delayed].map(String),
+          ...[waiting, failures, dead, allOf(envelopes), envelopes?.active, envelopes?.delayed].map((figure) =>
+            String(figure ?? '?'),
+          ),
           roomOf(backlog),
           state,
         ]),
@@ -37,6 +39,6 @@ function roomOf(backlog: WorkerStatus['backlog']): string {
   return percent >= 80 ? `NEAR: ${text}` : text
 }
 
-function allOf({ waiting, active, delayed }: WorkerStatus['envelopes']): number {
-  return waiting + active + delayed
+function allOf(envelopes: WorkerStatus['envelopes']): number | undefined {
+  return envelopes && envelopes.waiting + envelopes.active + envelopes.delayed
 }

@@ -44,7 +44,16 @@ export const backlog = z.strictObject({
 
 export type OwnBacklog = z.output<typeof ownBacklog>
 
-/** What holds for a worker. */
-export function backlogPolicy(common: BacklogPolicy, own: OwnBacklog = {}): BacklogPolicy {
-  return { ...common, ...own }
+/**
+ * The part of a Redis of its own that a worker may have: nobody is beside it, so all but what keeps Redis from becoming too full to be
+ * worked off, and that is noticed at 90%.
+ */
+const allForOne: Share = { share: 0.8 }
+
+/** What holds for a worker; `max` of sluice.yaml divides the queue that is shared, so it is not for a worker that has its own. */
+export function backlogPolicy(
+  common: BacklogPolicy,
+  { backlog: own = {}, queue }: { readonly backlog?: OwnBacklog; readonly queue?: unknown } = {},
+): BacklogPolicy {
+  return { ...common, ...(queue !== undefined && { max: allForOne }), ...own }
 }

@@ -2,7 +2,7 @@ import { resolve as resolvePath } from 'node:path'
 import type { Directory } from '../core/directory.ts'
 import type { AnyCredentialDefinition, AnyForwarderDefinition } from '../core/forwarder.ts'
 import type { IdentityShape } from '../core/identity-part.ts'
-import type { Problem } from '../core/problem.ts'
+import type { Position, Problem } from '../core/problem.ts'
 import type { Owner, Resolve } from '../core/reference.ts'
 import type { RuleDefinition } from '../core/rule.ts'
 import type { WorkerDefinition } from '../core/worker.ts'
@@ -16,12 +16,14 @@ import { type ConfigFolder, type SluiceFile, type TemplateComplaint, readSluiceF
 import { type BridgeSettings, type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
 import { unmatchedProblems } from './unmatched.ts'
 import { readWorkerFiles } from './worker-files.ts'
+import { complainAboutShared } from './worker-queue.ts'
 
 /**
  * What a process is, which decides what it reads and whose references it resolves.
  * - `everything`: all files, every reference for its owner (check, and start in one process).
- * - `ingest`: all files; references of workers stay open, so `settings` and `credential` of workers are not given.
- * - `workers`: sluice.yaml without doors, and the files of these workers; no rules, no identities.
+ * - `ingest`: all files; references of workers stay open but for those in `queue`, so `settings` and `credential` of workers are not given.
+ * - `workers`: sluice.yaml without doors, and the files of these workers; no rules, no identities. Where all of them have a queue of their
+ *   own, `queue` of sluice.yaml is not read, and `settings` has the default there.
  */
 export type Role =
   | { readonly kind: 'everything' }
@@ -80,13 +82,16 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const cwd = options.cwd ?? process.cwd()
   const path = resolvePath(cwd, options.file)
   const resolve = resolverFor?.(ownerOf(role))
-  const sluice = await readSluiceFile({
-    path,
-    name: displayName(path, cwd),
-    resolve,
-    withDoors: role.kind !== 'workers',
-    examineTemplate: options.examineTemplate,
-  })
+  const readSluice = (withQueue: boolean) =>
+    readSluiceFile({
+      path,
+      name: displayName(path, cwd),
+      resolve,
+      withDoors: role.kind !== 'workers',
+      withQueue,
+      examineTemplate: options.examineTemplate,
+    })
+  let sluice = await readSluice(role.kind !== 'workers')
   // Without a readable sluice.yaml nobody knows where the other files are.
   if (sluice.folders === undefined) return { problems: sluice.problems }
 
@@ -98,8 +103,12 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     credentials: options.credentials,
     resolverFor:
       role.kind === 'ingest' || resolverFor === undefined ? undefined : (name) => resolverFor({ kind: 'worker', name }),
+    queueResolverFor:
+      resolverFor && ((name) => resolverFor(role.kind === 'ingest' ? { kind: 'ingest' } : { kind: 'worker', name })),
     only: role.kind === 'workers' ? role.names : undefined,
   })
+  // A worker with a queue of its own needs no way to that of the others, and so gets none.
+  if (role.kind === 'workers' && !hasOwnQueues(role.names, workers.withQueue)) sluice = await readSluice(true)
   const ingest = role.kind !== 'workers'
   const identity = ingest
     ? await readIdentityFiles({
@@ -132,6 +141,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     ...identity.problems,
     ...rules.problems,
     ...(ingest ? [...unknownBridgePolicies(sluice, identity), ...unknownAuthorizers(sluice, identity)] : []),
+    ...(ingest && sluice.settings !== undefined ? complainAboutShared(sluice.settings.queue.url, workers) : []),
     ...(ingest ? unmatchedProblems(sluice, workers, options) : []),
     ...(ingest ? await unservable(sluice, options) : []),
   ].toSorted(inOrder)
@@ -166,6 +176,10 @@ const noRules: RuleFiles = { problems: [], rules: [], missing: false, saysNone: 
 function ownerOf(role: Role): Owner {
   const [name] = role.kind === 'workers' ? role.names : []
   return name === undefined ? { kind: 'ingest' } : { kind: 'worker', name }
+}
+
+function hasOwnQueues(names: readonly string[], withQueue: ReadonlyMap<string, Position>): boolean {
+  return names.length > 0 && names.every((name) => withQueue.has(name))
 }
 
 /** A missing default folder is an empty one: nothing is allowed, nothing is routed. */

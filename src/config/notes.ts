@@ -19,7 +19,7 @@ export function notesOn(
 ): readonly Problem[] {
   if (settings === undefined || file === undefined) return []
   const refusing = [...workers.values()].filter(
-    ({ backlog }) => backlogPolicy(settings.backlog, backlog).whenFull === 'refuse',
+    (worker) => backlogPolicy(settings.backlog, worker).whenFull === 'refuse',
   )
   const onBridges = settings.bridges
     .flatMap((bridge, index) =>

@@ -9,6 +9,7 @@ import { type Path, dotted } from './path.ts'
 import { substituteReferences } from './references.ts'
 import { type Checked, checkSchema } from './schema-problems.ts'
 import { type SluiceSettings, sluiceSchema } from './sluice-schema.ts'
+import { readTlsFiles, type TlsFiles } from './tls-files.ts'
 import { type YamlFile, valueAt } from './yaml.ts'
 import type { Substitute } from './yaml-reading.ts'
 
@@ -23,6 +24,8 @@ export interface SluiceFileOptions {
   readonly resolve: Resolve | undefined
   /** False for a worker's process, which has no doors. */
   readonly withDoors: boolean
+  /** False for a process whose workers all have queues of their own: it has no business in the one that the others share. */
+  readonly withQueue: boolean
   /** Checks a `${ … }` template of a bridge; offsets count inside the text. */
   readonly examineTemplate?: ((template: string) => readonly TemplateComplaint[]) | undefined
 }
@@ -56,7 +59,7 @@ export async function readSluiceFile(options: SluiceFileOptions): Promise<Sluice
     const absent = problems.some(isAbsent)
     return { problems: problems.map(withHint), folders: absent ? undefined : folders, settings: undefined, file }
   }
-  const value = options.withDoors ? file.value : withoutKeys(file.value, ingestKeys)
+  const value = withoutKeys(file.value, skippedKeys(options))
   const checked = checkWhatIsKnown(file, value ?? {})
   const found = [...problems, ...checked.problems, ...examine(file, checked, options)]
   if (!checked.ok || found.length > 0) return { problems: found, folders, settings: undefined, file }
@@ -76,13 +79,20 @@ function withHint(problem: Problem): Problem {
   return wholeFileProblem(problem.file, `${problem.message}; say --config FILE if it is elsewhere`)
 }
 
-function substituteFor({ path, resolve, withDoors }: SluiceFileOptions): Substitute {
+/** What stands there is neither checked nor resolved. */
+function skippedKeys({ withDoors, withQueue }: SluiceFileOptions): readonly string[] {
+  return [...(withDoors ? [] : ingestKeys), ...(withQueue ? [] : ['queue'])]
+}
+
+function substituteFor(options: SluiceFileOptions): Substitute {
+  const { path, resolve } = options
+  const skipped = skippedKeys(options)
   const substitute = substituteReferences(resolve, (at): Place => ({
     file: path,
     owner: { kind: isIngests(at) ? 'ingest' : 'shared' },
     ...(isOpenPath(at) && { isOpen: () => true }),
   }))
-  return (text, at) => (!withDoors && isIngests(at) ? { text } : substitute(text, at))
+  return (text, at) => (skipped.includes(String(at[0])) ? { text } : substitute(text, at))
 }
 
 /** Where a key can't be read without its references, and nothing else is wrong, the default stands in for it. */
@@ -172,7 +182,6 @@ function missingCertificates(file: YamlFile, { tls }: SluiceSettings, resolve: R
   return problems
 }
 
-/** `ca`, `certificate` and `key` are PEM text, or the path of a file that holds it; afterwards they are text. */
 function readTls(
   file: YamlFile,
   settings: SluiceSettings,
@@ -180,29 +189,12 @@ function readTls(
 ): { settings: SluiceSettings; problems: Problem[] } {
   const problems: Problem[] = []
   const read = <Part extends { readonly tls?: TlsFiles }>(part: Part, at: Path, owner: Place['owner']): Part => {
-    if (part.tls === undefined) return part
-    const tls = { ...part.tls }
-    for (const key of ['ca', 'certificate', 'key'] as const) {
-      const written = tls[key]
-      if (written === undefined || written.includes('-----BEGIN ')) continue
-      const path = [...at, 'tls', key]
-      const resolved = resolve({ kind: 'file', path: written }, { file: file.path, owner })
-      if ('open' in resolved) continue
-      if ('problem' in resolved) problems.push(file.problem(path, `${path.join('.')}: ${resolved.problem}`))
-      else if (!resolved.value.includes('-----BEGIN '))
-        problems.push(file.problem(path, `${path.join('.')} must be PEM text or the path of a PEM file`))
-      else tls[key] = resolved.value
-    }
-    return { ...part, tls }
+    const found = readTlsFiles(file, part, at, owner, resolve)
+    problems.push(...found.problems)
+    return found.part
   }
   const bridges = settings.bridges.map((bridge, index) => read(bridge, ['bridges', index], { kind: 'ingest' }))
   const queue = read(settings.queue, ['queue'], { kind: 'shared' })
   problems.push(...missingCertificates(file, settings, resolve))
   return { settings: { ...settings, bridges, queue }, problems }
-}
-
-interface TlsFiles {
-  readonly ca?: string
-  readonly certificate?: string
-  readonly key?: string
 }

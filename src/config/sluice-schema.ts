@@ -220,39 +220,66 @@ const sentinel = z.strictObject({
   password: z.string().min(1),
 })
 
-const queueSettings = z
-  .strictObject({
-    url: queueUrl,
-    durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
-    acceptLoss: z.boolean().default(false),
-    size: bytes()
-      .refine((size) => size > 0, 'must be more than 0')
-      .exactOptional(),
-    tls: tls.exactOptional(),
-    sentinel: sentinel.exactOptional(),
-    envelope: envelope.default(() => envelope.parse({})),
-  })
-  .superRefine(({ url, durability, tls: settings, sentinel: user }, context) => {
-    if (settings !== undefined && !/^rediss(?:\+sentinel)?:/.test(url)) {
-      context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write rediss://' })
-    }
-    if (user !== undefined && !/^rediss?\+sentinel:/.test(url)) {
-      context.addIssue({
-        code: 'custom',
-        path: ['sentinel'],
-        message: 'has no use with this url; write redis+sentinel://',
-      })
-    }
-    if (url !== 'embedded' || durability !== 'replicated') return
+/** Where queues are, and what their store promises. */
+const queuePlace = z.strictObject({
+  url: queueUrl,
+  durability: z.enum(['process', 'fsync', 'replicated']).exactOptional(),
+  acceptLoss: z.boolean().default(false),
+  size: bytes()
+    .refine((size) => size > 0, 'must be more than 0')
+    .exactOptional(),
+  tls: tls.exactOptional(),
+  sentinel: sentinel.exactOptional(),
+})
+
+interface Contradicting {
+  readonly url: string
+  readonly durability?: string
+  readonly tls?: unknown
+  readonly sentinel?: unknown
+}
+
+/** What can't go together, whoever's queue it is. */
+function complainAboutPlace(
+  { url, durability, tls: settings, sentinel: user }: Contradicting,
+  context: z.RefinementCtx,
+) {
+  if (settings !== undefined && !/^rediss(?:\+sentinel)?:/.test(url)) {
+    context.addIssue({ code: 'custom', path: ['tls'], message: 'has no use with this url; write rediss://' })
+  }
+  if (user !== undefined && !/^rediss?\+sentinel:/.test(url)) {
     context.addIssue({
       code: 'custom',
-      path: ['durability'],
-      message: 'the embedded queue is on this machine only; "replicated" needs Redis',
+      path: ['sentinel'],
+      message: 'has no use with this url; write redis+sentinel://',
     })
+  }
+  if (url !== 'embedded' || durability !== 'replicated') return
+  context.addIssue({
+    code: 'custom',
+    path: ['durability'],
+    message: 'the embedded queue is on this machine only; "replicated" needs Redis',
   })
+}
+
+const queueSettings = queuePlace
+  .extend({ envelope: envelope.default(() => envelope.parse({})) })
+  .superRefine(complainAboutPlace)
+
+const withUrl = (value: unknown) => (typeof value === 'string' ? { url: value } : value)
 
 /** `queue: embedded` is short for `queue: { url: embedded }`. */
-const queue = z.preprocess((value) => (typeof value === 'string' ? { url: value } : value), queueSettings)
+const queue = z.preprocess(withUrl, queueSettings)
+
+/** `queue:` of a worker's file: a Redis for this worker alone. */
+export const ownQueue = z.preprocess(
+  withUrl,
+  queuePlace.superRefine(complainAboutPlace).superRefine(({ url }, context) => {
+    if (url !== 'embedded') return
+    const message = 'the embedded queue is one for all; a queue of its own is the address of a Redis'
+    context.addIssue({ code: 'custom', path: ['url'], message })
+  }),
+)
 
 const expression = z.strictObject({
   steps: z

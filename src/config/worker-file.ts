@@ -10,6 +10,7 @@ import { checkSchema } from './schema-problems.ts'
 import { shortName } from './sluice-schema.ts'
 import { checkWith } from './with-options.ts'
 import { checkCredential } from './worker-credential.ts'
+import { checkOwnQueue, ownerOfQueue } from './worker-queue.ts'
 import { literalKeys, workerKeys, workerSchema } from './worker-schema.ts'
 import { type YamlFile, type YamlSource, parseYaml, valueAt } from './yaml.ts'
 
@@ -24,6 +25,8 @@ export interface ReadWorker {
   /** Where its name stands, or the file begins. */
   readonly position: Position
   readonly definition?: WorkerDefinition
+  /** Where it says `queue:`, be that right or not. */
+  readonly queueAt?: Position
 }
 
 /** The name that a file gives its worker: `name:`, else the file's own. */
@@ -37,16 +40,21 @@ export function stemOf(path: string): string {
   return basename(path, extname(path))
 }
 
-/** Reads one worker file. Without `resolve` its references stay open, and `settings` and `credential` are not given. */
+/**
+ * Reads one worker file. Without `resolve` its references stay open, and `settings` and `credential` are not given; `resolveQueue` is for
+ * its `queue:`, which ingest reads as well.
+ */
 export function readWorker(
   source: YamlSource,
   name: string,
   registries: Registries,
   resolve: Resolve | undefined,
+  resolveQueue: Resolve | undefined,
 ): ReadWorker {
   const place: Place = { file: source.path, owner: { kind: 'worker', name } }
-  const substitute = substituteReferences(resolve, ([key]) => (literalKeys.includes(String(key)) ? undefined : place))
-  const { file, problems } = parseYaml(source, substitute)
+  const ofWorker = substituteReferences(resolve, ([key]) => (literalKeys.includes(String(key)) ? undefined : place))
+  const ofQueue = substituteReferences(resolveQueue, () => ({ file: source.path, owner: ownerOfQueue(name) }))
+  const { file, problems } = parseYaml(source, (text, path) => (path[0] === 'queue' ? ofQueue : ofWorker)(text, path))
   if (file === undefined) return { problems, position: { file: source.name, line: 1, column: 1 } }
   const position = file.position(['name'])
   if (typeof file.value !== 'object' || file.value === null || Array.isArray(file.value)) {
@@ -54,14 +62,23 @@ export function readWorker(
     return { problems: [...problems, file.problem([], message)], position }
   }
 
-  const [common, rest] = divided(file.value)
+  const [{ queue: written, ...common }, rest] = divided(file.value)
+  const queue = checkOwnQueue(file, written, name, resolveQueue)
+  const said = written === undefined ? {} : { queueAt: file.position(['queue']) }
   const base = checkSchema(file, workerSchema, common)
   const open = resolve === undefined || file.hasOpenReferences
   const kind = checkKind(file, common, rest, registries, open)
-  const found = [...problems, ...complainAboutDefaultName(file, name), ...base.problems, ...kind.problems]
-  if (!base.ok) return { problems: found, position }
-  const { credential: _, ...values } = base.value
-  return { problems: found, position, definition: { ...values, name, position, ...kind.resolved } }
+  const found = [
+    ...problems,
+    ...complainAboutDefaultName(file, name),
+    ...base.problems,
+    ...queue.problems,
+    ...kind.problems,
+  ]
+  if (!base.ok) return { problems: found, position, ...said }
+  const { credential: _, queue: __, ...values } = base.value
+  const own = queue.value === undefined ? {} : { queue: queue.value }
+  return { problems: found, position, definition: { ...values, ...own, name, position, ...kind.resolved }, ...said }
 }
 
 function complainAboutDefaultName(file: YamlFile, name: string): Problem[] {

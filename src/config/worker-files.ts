@@ -11,6 +11,8 @@ export interface WorkerFilesOptions extends Registries {
   readonly cwd: string
   /** Gives the resolver of a worker. Left out: references stay open, and `settings` and `credential` are not given. */
   readonly resolverFor?: ((worker: string) => Resolve) | undefined
+  /** The resolver for `queue:` of a worker's file; likewise. */
+  readonly queueResolverFor?: ((worker: string) => Resolve) | undefined
   /** Read these workers only; the files of all others may be as wrong as they like. */
   readonly only?: readonly string[] | undefined
 }
@@ -20,6 +22,8 @@ export interface WorkerFiles {
   readonly workers: ReadonlyMap<string, WorkerDefinition>
   /** Every worker that a file names, those with problems too. */
   readonly names: ReadonlySet<string>
+  /** Of those that were read, the ones whose file says `queue:`, be that right or not, and where. */
+  readonly withQueue: ReadonlyMap<string, Position>
   readonly missing: boolean
 }
 
@@ -29,6 +33,7 @@ export async function readWorkerFiles(options: WorkerFilesOptions): Promise<Work
   const problems: Problem[] = []
   const workers = new Map<string, WorkerDefinition>()
   const names = new Set<string>()
+  const withQueue = new Map<string, Position>()
   const first = new Map<string, Position>()
   for (const path of paths ?? []) {
     const source = await readSource(path, displayName(path, options.cwd))
@@ -38,8 +43,9 @@ export async function readWorkerFiles(options: WorkerFilesOptions): Promise<Work
     if (options.only !== undefined && !options.only.includes(name)) continue
     const read: ReadWorker =
       'bytes' in source
-        ? readWorker(source, name, options, options.resolverFor?.(name))
+        ? readWorker(source, name, options, options.resolverFor?.(name), options.queueResolverFor?.(name))
         : { problems: [source], position: source }
+    if (read.queueAt !== undefined) withQueue.set(name, read.queueAt)
     problems.push(...read.problems)
     const earlier = first.get(name)
     if (earlier !== undefined) {
@@ -55,5 +61,5 @@ export async function readWorkerFiles(options: WorkerFilesOptions): Promise<Work
     const message = `no file here is of a worker named "${wanted}"${suggestion(wanted, names)}`
     problems.push(wholeFileProblem(displayName(options.folder, options.cwd), message))
   }
-  return { problems, workers, names, missing: paths === undefined }
+  return { problems, workers, names, withQueue, missing: paths === undefined }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { duration } from '../core/units.ts'
 import { ownBacklog } from './backlog-schema.ts'
-import { shortName } from './sluice-schema.ts'
+import { ownQueue, shortName } from './sluice-schema.ts'
 
 const backoff = z
   .strictObject({ first: duration('500ms'), max: duration('5m') })
@@ -31,6 +31,7 @@ export const workerSchema = z.strictObject({
     .default('original'),
   delivery: delivery.default(() => delivery.parse({})),
   backlog: ownBacklog.exactOptional(),
+  queue: ownQueue.exactOptional(),
   with: z.record(z.string(), z.unknown()).default({}),
   credential: z.looseObject({ type: z.string() }).exactOptional(),
 })
@@ -38,4 +39,4 @@ export const workerSchema = z.strictObject({
 export const workerKeys: readonly string[] = Object.keys(workerSchema.shape)
 
 /** Keys that ingest reads too, or that decide whose file it is: no reference may stand there. */
-export const literalKeys: readonly string[] = workerKeys.filter((key) => key !== 'credential')
+export const literalKeys: readonly string[] = workerKeys.filter((key) => key !== 'credential' && key !== 'queue')

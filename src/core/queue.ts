@@ -90,7 +90,7 @@ export interface Queues {
    * an error. An owner without jobs has zeros. `parts`: all three, or those that may be looked at.
    */
   sizes(owners: readonly string[], parts?: readonly QueueName['part'][]): Promise<ReadonlyMap<string, QueueSize>>
-  /** How much the store can hold. */
+  /** How much the store can hold; where there are several, the one that is shared. */
   room(): Promise<QueueRoom>
   readonly store: Store
   readonly ledger: LedgerStore
@@ -101,6 +101,8 @@ export interface Queues {
    * a second. Throws what an add would, within the time that an add has. For a worker: when the queue can be reached.
    */
   ping(): Promise<void>
+  /** Why an add would fail now, as far as that is known without asking; undefined: nothing is known against it. */
+  readonly trouble: string | undefined
   close(): Promise<void>
 }
 

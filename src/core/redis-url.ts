@@ -18,6 +18,19 @@ export interface RedisHost {
   readonly port: number
 }
 
+/** Whether two texts name the same queue, whoever asks and however; names are not looked up. */
+export function isSameRedis(one: string, other: string): boolean {
+  return labelOfRedis(one) === labelOfRedis(other)
+}
+
+/** Where a Redis is, for people: hosts, the name of the primary where there are sentinels, the database; nothing secret. */
+export function labelOfRedis(text: string): string {
+  const url = parseRedisUrl(text)
+  if ('complaint' in url) return text === 'embedded' ? text : 'an address that cannot be read'
+  const hosts = url.hosts.map(({ host, port }) => `${host}:${port}`).join(',')
+  return [hosts, ...(url.primary === undefined ? [] : [url.primary]), url.db ?? 0].join('/')
+}
+
 const single = /^(rediss?):\/\/(?:([^/?#]*)@)?([^/?#@]+)(?:\/(\d*))?$/
 const watched = /^(rediss?)\+sentinel:\/\/(?:([^/?#]*)@)?([^/?#@]+)(?:\/([^/?#]*))?(?:\/(\d*))?$/
 

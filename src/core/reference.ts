@@ -9,8 +9,11 @@ export type Owner = { readonly kind: 'ingest' } | { readonly kind: 'worker'; rea
 /** Where a reference stands: the file (absolute; relative paths start from its folder) and to whom that part of it belongs. */
 export interface Place {
   readonly file: string
-  /** `shared`: parts of sluice.yaml that every process needs, such as the queue's address. */
-  readonly owner: Owner | { readonly kind: 'shared' }
+  /**
+   * `shared`: parts of sluice.yaml that every process needs, such as the queue's address. `queue`: the address of the queue that a worker
+   * has for itself, which that worker and ingest need, and no other worker.
+   */
+  readonly owner: Owner | { readonly kind: 'shared' } | { readonly kind: 'queue'; readonly name: string }
   /** Whether a value is no secret here: a host, a user's name, a folder. Left out, every value is one, and shows nowhere. */
   readonly isOpen?: (value: string) => boolean
 }

@@ -1,5 +1,6 @@
 import type { BacklogPolicy } from './room.ts'
 import type { Position } from './problem.ts'
+import type { Durability } from './queue.ts'
 
 /** How a worker treats failure and load; durations in milliseconds. */
 export interface DeliveryPolicy {
@@ -12,6 +13,22 @@ export interface DeliveryPolicy {
   readonly concurrency: number
 }
 
+/** A Redis that one worker has for itself; a secret, for the url may hold a password. `size`: bytes, where the file says so. */
+export interface OwnQueue {
+  readonly url: string
+  readonly durability?: Durability
+  readonly acceptLoss: boolean
+  readonly size?: number
+  /** PEM texts. */
+  readonly tls?: {
+    readonly ca?: string
+    readonly certificate?: string
+    readonly key?: string
+    readonly servername?: string
+  }
+  readonly sentinel?: { readonly username?: string; readonly password: string }
+}
+
 /** A worker as its file says it. For its owner the references are resolved; for ingest `settings` and `credential` are left out. */
 export interface WorkerDefinition {
   readonly name: string
@@ -22,6 +39,8 @@ export interface WorkerDefinition {
   readonly delivery: DeliveryPolicy
   /** What its file says of its backlog; the rest is as sluice.yaml says. */
   readonly backlog?: Partial<BacklogPolicy>
+  /** Where its queues are, if not where those of all others are. Resolved for ingest too, which adds to them. */
+  readonly queue?: OwnQueue
   /** Defaults under every action's `with`. */
   readonly with: Readonly<Record<string, unknown>>
   /** The kind's settings, as its schema gives them. */

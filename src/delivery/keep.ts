@@ -69,7 +69,13 @@ export function startKeeping(options: KeepOptions): () => void {
       const { keep, whenFull } = policyOf(owner)
       return keep !== undefined || (whenFull === 'drop-oldest' && overBy(owner) > 0)
     })
-    for (const owner of owners) if (!stopped) await sweepOwner(owner)
+    for (const owner of owners) {
+      if (stopped) return
+      // One that has a store of its own may be away by itself.
+      await sweepOwner(owner).catch((error: unknown) =>
+        log.debug({ owner, error: messageOf(error) }, 'dead letters could not be looked through'),
+      )
+    }
   }
 
   async function sweepOwner(owner: string): Promise<void> {

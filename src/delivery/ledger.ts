@@ -77,7 +77,7 @@ export function createLedger({ queues, workers, log, settleMs = 5_000 }: LedgerO
         const entering = foundIn(data)
         return entering === undefined ? [] : [{ id, entering }]
       })
-      await ledger.enter(queue, found)
+      if (found.length > 0) await ledger.enter(queue, found)
       if (jobs.length < pageSize) return
     }
   }
@@ -128,8 +128,14 @@ export function createLedger({ queues, workers, log, settleMs = 5_000 }: LedgerO
 
   async function settleAll(): Promise<void> {
     const begun = await begin()
-    for (const owner of await owners())
-      for (const part of parts) await settleQueue({ owner, part }, { ledger, since: begun, most: mostSettled })
+    for (const owner of await owners()) {
+      try {
+        for (const part of parts) await settleQueue({ owner, part }, { ledger, since: begun, most: mostSettled })
+      } catch (error) {
+        // One that has a store of its own may be away by itself.
+        log.debug({ owner, error: messageOf(error) }, 'the ledger of a queue could not be settled')
+      }
+    }
   }
 
   async function report(): Promise<LedgerReport> {

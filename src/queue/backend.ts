@@ -41,6 +41,8 @@ export interface Backend {
   readonly kind: 'redis' | 'embedded'
   readonly durability: Durability
   readonly describe: string
+  /** As `Queues.trouble`. */
+  readonly trouble: string | undefined
   readonly store: Store
   readonly ledger: LedgerStore
   readonly workerSettings: WorkerSettings

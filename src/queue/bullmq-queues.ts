@@ -22,6 +22,9 @@ export function createQueues(backend: Backend, log: Log): Queues {
     get describe() {
       return backend.describe
     },
+    get trouble() {
+      return backend.trouble
+    },
     store: backend.store,
     ledger: backend.ledger,
 

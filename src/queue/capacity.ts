@@ -12,6 +12,8 @@ export interface CapacityOptions {
   readonly policyOf: (owner: string) => BacklogPolicy
   /** Bytes for all queues together, where the configuration says so; by default what the store says. */
   readonly size?: number
+  /** What the store is, for a publisher who is told that it is full; by default `the queue`. */
+  readonly name?: string
   readonly log: Log
   readonly metrics: Metrics
   /** How often it measures. A second: what comes in meanwhile is added up. */
@@ -201,20 +203,20 @@ export class Capacity implements Room {
   }
 
   #judgeStore(): void {
-    const { log } = this.#options
+    const { log, name = 'the queue' } = this.#options
     if (this.#room === undefined) return
     const left = this.#room.left - this.#since
     const full = left <= (this.#storeFull === undefined ? 0 : this.#room.bytes * (1 - openShare) * 0.5)
     if (full && this.#storeFull === undefined) {
-      this.#storeFull = 'the queue has no room left'
+      this.#storeFull = `${name} has no room left`
       this.#paced.error(
         'store',
         { from: this.#room.what },
-        'the queue has no room left: nothing is taken until some is worked off',
+        `${name} has no room left: nothing is taken until some is worked off`,
       )
     } else if (!full && this.#storeFull !== undefined) {
       this.#storeFull = undefined
-      log.info({ left: Math.round(left) }, 'the queue has room again')
+      log.info({ left: Math.round(left) }, `${name} has room again`)
     }
   }
 

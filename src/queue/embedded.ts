@@ -146,6 +146,7 @@ function createBackend(database: EmbeddedDatabase, letGo: () => void, options: E
   return {
     kind: 'embedded',
     durability: 'fsync',
+    trouble: undefined,
     describe: `embedded queue in ${folder}: an acknowledged message survives a power failure; one process holds it`,
     clock: options.clock ?? unwatchedClock,
     store: createEmbeddedStore(database, attempt),

@@ -19,6 +19,8 @@ const denied =
 /** Between two lines about that. An hour: nothing stops for it, and the ledger asks every five seconds. */
 const deniedMs = 3_600_000
 
+const cannotBeReached = 'Redis cannot be reached'
+
 export interface LinkTimes {
   /** After this long without an answer a command has failed. */
   readonly timeoutMs: number
@@ -80,6 +82,12 @@ export class RedisLink {
     return [promise, ...this.#exceptions].join('; but ')
   }
 
+  /** Why nothing can be asked of it now; undefined: it can. */
+  get trouble(): string | undefined {
+    if (this.#verdict === 'unknown' || this.redis.status !== 'ready') return cannotBeReached
+    return this.#verdict instanceof SluiceError && this.#promises ? this.#verdict.message : undefined
+  }
+
   /**
    * Called after every connect to a Redis that can be used, before anything else is asked of it: it may have gone back in time
    * (an older file put back, a replica that has taken over), so what is remembered of it no longer counts.
@@ -102,8 +110,7 @@ export class RedisLink {
   async attempt<T>(operation: () => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError()
     if (this.#verdict instanceof SluiceError && this.#promises) throw this.#verdict
-    if (this.#verdict === 'unknown' || this.redis.status !== 'ready')
-      throw new QueueAwayError('Redis cannot be reached', false)
+    if (this.#verdict === 'unknown' || this.redis.status !== 'ready') throw new QueueAwayError(cannotBeReached, false)
     try {
       // ioredis times its commands itself; this bounds what BullMQ does around them.
       const late = () => new QueueAwayError('Redis did not answer in time', true)

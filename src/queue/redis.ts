@@ -34,6 +34,8 @@ export interface RedisQueuesOptions {
   readonly durability?: Durability
   /** Use a Redis that evicts or has no append-only file all the same. */
   readonly acceptLoss?: boolean
+  /** Opens one that may lose acknowledged messages all the same: adding throws QUEUE_UNSAFE until it is safe. */
+  readonly openUnsafe?: boolean
   /** Who asks: a worker's Redis user reaches its own queues only and can't read the server's configuration. */
   readonly role: 'ingest' | 'worker'
   readonly log: Log
@@ -64,13 +66,14 @@ const promises = {
 
 /**
  * The queues on Redis. Redis being away is no failure to start: everything throws QUEUE_AWAY until it is there. Throws
- * QUEUE_UNSAFE when it is there and may lose acknowledged messages; when that turns out later, adding throws it.
+ * QUEUE_UNSAFE when it is there and may lose acknowledged messages (but with `openUnsafe`); when that turns out later, adding throws it.
  */
 export async function openRedisQueues(options: RedisQueuesOptions): Promise<Queues> {
   const backend = createBackend(options)
   try {
     await backend.link.firstWord()
   } catch (error) {
+    if (options.openUnsafe === true) return createQueues(backend, options.log)
     await backend.close()
     throw error
   }
@@ -108,6 +111,9 @@ function createBackend(options: RedisQueuesOptions): Backend & { readonly link: 
     durability,
     get describe() {
       return `Redis at ${address.label}: ${link.standing(`an acknowledged message ${promises[durability]}`)}`
+    },
+    get trouble() {
+      return link.trouble
     },
     clock,
     store: createRedisStore(link, durably),

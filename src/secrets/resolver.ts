@@ -18,14 +18,14 @@ export interface ResolverOptions {
 
 /**
  * Makes the resolver of one owner. It resolves what stands in the owner's own files and what all processes share (the
- * queue's address), and refuses everything else without looking at it. The only place that reads the environment and
+ * queue's address), for ingest also the addresses of queues that workers have for themselves, and refuses everything else without looking at it. The only place that reads the environment and
  * secret files for the configuration.
  */
 export function createResolver(options: ResolverOptions): Resolve {
   const { owner, redactor, env = process.env } = options
   return (reference, place) => {
     if (!mayResolve(owner, place)) {
-      const holder = place.owner.kind === 'shared' ? 'nobody' : nameOf(place.owner)
+      const holder = holderOf(place)
       return { problem: `this reference belongs to ${holder} and is not resolved for ${nameOf(owner)}` }
     }
     const resolved =
@@ -41,7 +41,13 @@ export function createResolver(options: ResolverOptions): Resolve {
 function mayResolve(owner: Owner, place: Place): boolean {
   if (place.owner.kind === 'shared') return true
   if (place.owner.kind === 'ingest') return owner.kind === 'ingest'
+  if (place.owner.kind === 'queue' && owner.kind === 'ingest') return true
   return owner.kind === 'worker' && owner.name === place.owner.name
+}
+
+function holderOf({ owner }: Place): string {
+  if (owner.kind === 'shared') return 'nobody'
+  return owner.kind === 'queue' ? `worker ${owner.name} and ingest` : nameOf(owner)
 }
 
 type Found = Resolved | { readonly secret: string }

@@ -189,7 +189,7 @@ describe('loadConfig', () => {
     const { problems } = await loadFolder(folder, { resolverFor: undefined })
     deepEqual(problems.map(formatProblem), [
       'workers/x.yaml:1:1: credential is missing; a worker of kind "post" needs one: key, pair',
-      'workers/x.yaml:4:1: unknown key "nonsense"; known here: url, retries, spool, tls, name, kind, keep, delivery, backlog, with, credential',
+      'workers/x.yaml:4:1: unknown key "nonsense"; known here: url, retries, spool, tls, name, kind, keep, delivery, backlog, queue, with, credential',
     ])
   })
 

@@ -23,14 +23,15 @@ describe('createResolver', () => {
       },
     }
     const owners: readonly Owner[] = [ingest, alerts, lake]
-    const holders: readonly Place['owner'][] = [...owners, { kind: 'shared' }]
+    const ofAlerts = { kind: 'queue', name: 'alerts' } as const
+    const holders: readonly Place['owner'][] = [...owners, { kind: 'shared' }, ofAlerts]
     const reference = { kind: 'env', name: 'SECRET' } as const
     for (const owner of owners) {
       for (const holder of holders) {
         looked = 0
         const redactor = new Redactor()
         const resolved = createResolver({ owner, redactor, env })(reference, at(holder))
-        const allowed = holder.kind === 'shared' || holder === owner
+        const allowed: boolean = holder.kind === 'shared' || holder === owner || (holder === ofAlerts && owner !== lake)
         equal('value' in resolved, allowed)
         equal(looked > 0, allowed)
         equal(redactor.scrub('for-one-only'), allowed ? '[redacted]' : 'for-one-only')

@@ -128,6 +128,9 @@ function createProcess(memory: Memory): MemoryProcess {
     ledger,
     durability: 'process',
     describe: 'a double in memory',
+    get trouble() {
+      return memory.away ? 'the queue is away' : undefined
+    },
     store: storeOf(memory, reach),
     ping: reach,
     memo: (owner) => ({
