@@ -7,13 +7,18 @@ import type { ExpressionLimits } from './limits.ts'
 /** Items of an array that cost as much as a step: they take memory where steps take time. */
 const itemsPerStep = 8
 
+/** Steps between two looks at the time. */
+const stepsPerLook = 16
+
 /**
- * Counts the steps of an evaluation. jsonata asks for `timeout` twice at each node that it evaluates (and once at the
- * start), which is the one place where it can be stopped without paying for a callback at every node.
+ * Counts the steps of an evaluation, and the time that passes. jsonata asks for `timeout` twice at each node that it evaluates (and
+ * once at the start), which is the one place where it can be stopped without paying for a callback at every node. It is told that
+ * there is no timeout: its own goes by the wall clock, and an evaluation during which that is put forward would fail.
  */
 export class Budget {
   readonly #limits: ExpressionLimits
   #left = 0
+  #until = 0
 
   constructor(limits: ExpressionLimits) {
     this.#limits = limits
@@ -21,12 +26,15 @@ export class Budget {
 
   refill(): void {
     this.#left = this.#limits.steps * 2 + 1
+    this.#until = performance.now() + this.#limits.timeoutMs
   }
 
   get timeout(): number {
     this.#left -= 1
     if (this.#left < 0) throw this.#failure('STEPS', `took more than ${this.#limits.steps} steps`)
-    return this.#limits.timeoutMs
+    if (this.#left % stepsPerLook < 1 && performance.now() > this.#until)
+      throw this.#failure('D1012', `took more than ${this.#limits.timeoutMs} ms`)
+    return Infinity
   }
 
   /** Counts a value that was made at one blow: an array by its items, a text against its limit. Gives it back. */

@@ -126,7 +126,7 @@ test(
     const { port, config } = await sluiceFolder(context, hanging.url, { shutdown: '10m' })
     const early = sluice(context, config, ['start'])
     // The first that it says is in the middle of its start.
-    await until('it says something', () => logLines(early).length > 0 || early.child.exitCode !== null)
+    await until('it says something', () => logLines(early).length > 0 || early.child.exitCode !== null, 30_000)
     equal(await early.stop(), 0, early.output())
 
     const running = sluice(context, config, ['start'])

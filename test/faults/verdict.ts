@@ -29,7 +29,13 @@ export async function judge(world: World, acknowledged: ReadonlySet<number>, ms:
 async function look(world: World, acknowledged: ReadonlySet<number>): Promise<Verdict> {
   const { taken } = world.farSide
   const archived = await world.archived()
-  const dead = { hook: await deadOf(world, 'hook'), archive: await deadOf(world, 'archive') }
+  // An evaluation that was frozen for longer than it may take has failed: then the message is a letter of the rule.
+  const [hook, archive, rule] = [
+    await deadOf(world, 'hook'),
+    await deadOf(world, 'archive'),
+    await deadOf(world, 'rule:all'),
+  ]
+  const dead = { hook: hook.union(rule), archive: archive.union(rule) }
   const all = [...acknowledged]
   return {
     acknowledged: acknowledged.size,
@@ -43,8 +49,8 @@ async function look(world: World, acknowledged: ReadonlySet<number>): Promise<Ve
   }
 }
 
-/** Numbers of the messages that are a worker's dead letters; the topic ends with the number. */
-async function deadOf(world: World, worker: string): Promise<ReadonlySet<number>> {
+/** Numbers of the messages that are an owner's dead letters; the topic ends with the number. */
+async function deadOf(world: World, worker: string): Promise<Set<number>> {
   const { letters } = (await asked(world, ['dead-letters', 'ls', '--worker', worker, '--json'])) as {
     letters: readonly { topic: string }[]
   }

@@ -117,6 +117,13 @@ describe('a guardrail ends', () => {
     await rejects(run('($f := function() { $f() }; $f())', {}, { limits }), { reason: 'D1012' })
   })
 
+  test('a clock that is put forward meanwhile takes none of its time', async (t) => {
+    let ahead = 0
+    const real = Date.now
+    t.mock.method(Date, 'now', () => real() + (ahead += 3_600_000))
+    equal(await run('$sum([1..100])', {}), 5050)
+  })
+
   test('deep data, and lets it through where it is only copied', async () => {
     const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown
     await rejects(run('**', { deep }), { code: 'EXPRESSION_FAILED' })
