@@ -1,3 +1,4 @@
+import type { Answer } from '../support/http-target.ts'
 import { slowDisk as slowDiskOf } from '../support/slow-disk.ts'
 import { fillDisk } from './disk.ts'
 import type { Part } from './part.ts'
@@ -49,6 +50,19 @@ function frozen(name: string, fits: Fault['fits'], partOf: (world: World) => Par
   }
 }
 
+/** A far side that takes nothing for a while, and says so or not. */
+function farSide(name: string, answer: Answer): Fault {
+  return {
+    name: `the far side ${name}`,
+    fits: always,
+    async strike({ farSide: one }, random) {
+      one.answer(answer)
+      await pause(random.between(500, 3_000))
+      one.answer(undefined)
+    },
+  }
+}
+
 const ingest = (world: World) => world.sluice[0]
 const workers = (world: World) => world.sluice.at(-1)
 const redis = (world: World) => world.redis
@@ -80,26 +94,6 @@ const fullDisk: Fault = {
     const empty = fillDisk(world.disk)
     await pause(random.between(1_000, 4_000))
     empty()
-  },
-}
-
-const farSideAway: Fault = {
-  name: 'the far side answers 503',
-  fits: always,
-  async strike({ farSide }, random) {
-    farSide.answer({ status: 503 })
-    await pause(random.between(500, 3_000))
-    farSide.answer(undefined)
-  },
-}
-
-const farSideGone: Fault = {
-  name: 'the far side breaks connections off',
-  fits: always,
-  async strike({ farSide }, random) {
-    farSide.answer((response) => response.destroy())
-    await pause(random.between(500, 3_000))
-    farSide.answer(undefined)
   },
 }
 
@@ -142,8 +136,8 @@ export const catalog: readonly Fault[] = [
   failover,
   slowDisk,
   fullDisk,
-  farSideAway,
-  farSideGone,
+  farSide('answers 503', { status: 503 }),
+  farSide('breaks connections off', (response) => response.destroy()),
   farSideSlow,
   clockSteps,
 ]
