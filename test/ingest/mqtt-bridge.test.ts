@@ -492,8 +492,11 @@ describe('bridge, stopping', () => {
     const { door, bridge, payloads } = await startBridge(t, broker.url)
     let away = true
     door.reply = ({ payload }) => (away && payload.toString() === '0' ? later : undefined)
+    // All five are in hand before the first has its answer; after that nothing more would be read.
+    door.hold(({ payload }) => payload.toString() === '0')
     await publishMany(await mqttClient(t, broker.url), 'devices/d-1/t', 5)
     await until('5 offers', () => door.taken.length >= 5)
+    door.release()
     const stopping = bridge.stop({ deadlineMs: 20_000 })
     setTimeout(() => (away = false), 300)
     await stopping
