@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS sluice.ledger_total (
   PRIMARY KEY (queue, side, rule, what));
 CREATE TABLE IF NOT EXISTS sluice.ledger_series (
   queue text NOT NULL, series text NOT NULL, rule text NOT NULL, following bigint NOT NULL, PRIMARY KEY (queue, series, rule));
-TRUNCATE sluice.ledger_series;
+DELETE FROM sluice.ledger_series;
 
 CREATE OR REPLACE FUNCTION sluice.ledger_add(of_queue text, sums jsonb) RETURNS void LANGUAGE sql AS $$
   INSERT INTO sluice.ledger_total AS total
