@@ -4,7 +4,7 @@ import { connect, type MqttClient } from 'mqtt'
 import { freePort, temporaryFolder, until } from '../support/cleanup.ts'
 import { emptiedLedger } from '../support/ledger.ts'
 import { startReceiver } from '../support/receiver.ts'
-import { principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
+import { ownTelemetry, principalEntry, ready, sluice, writeFiles } from '../support/sluice.ts'
 
 const messages = 20_000
 const things = 200
@@ -24,21 +24,7 @@ test(
           principalEntry(name, `token-of-${name}`, { thing: name, policies: ['telemetry'] }),
         ),
         policies: {
-          telemetry: {
-            Version: '2012-10-17',
-            Statement: [
-              {
-                Effect: 'Allow',
-                Action: 'iot:Connect',
-                Resource: 'arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}',
-              },
-              {
-                Effect: 'Allow',
-                Action: 'iot:Publish',
-                Resource: 'arn:aws:iot:*:*:topic/devices/${iot:Connection.Thing.ThingName}/*',
-              },
-            ],
-          },
+          telemetry: ownTelemetry,
         },
       },
       'rules/all.yaml': `from: devices/+/telemetry\nselect: '{ "n": n, "thing": $topic(2) }'\nto: [{ worker: hook }]\n`,

@@ -1,6 +1,6 @@
 import { connect } from 'mqtt'
 import type { Scope } from '../support/cleanup.ts'
-import { post, principalEntry } from '../support/sluice.ts'
+import { ownTelemetry, post, principalEntry } from '../support/sluice.ts'
 import type { Random } from './random.ts'
 
 export type Door = 'bridge' | 'broker' | 'http'
@@ -12,21 +12,7 @@ export const identities = {
   things: things.map((name) => ({ name, policies: ['telemetry'] })),
   principals: things.map((name) => principalEntry(name, tokenOf(name), { thing: name, policies: ['telemetry'] })),
   policies: {
-    telemetry: {
-      Version: '2012-10-17',
-      Statement: [
-        {
-          Effect: 'Allow',
-          Action: 'iot:Connect',
-          Resource: 'arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}',
-        },
-        {
-          Effect: 'Allow',
-          Action: 'iot:Publish',
-          Resource: 'arn:aws:iot:*:*:topic/devices/${iot:Connection.Thing.ThingName}/*',
-        },
-      ],
-    },
+    telemetry: ownTelemetry,
   },
 }
 

@@ -78,6 +78,19 @@ export const allowEverything = {
   Statement: [{ Effect: 'Allow', Action: 'iot:*', Resource: '*' }],
 }
 
+/** A policy by which each thing may connect under its name and publish below `devices/<its name>/`. */
+export const ownTelemetry = {
+  Version: '2012-10-17',
+  Statement: [
+    { Effect: 'Allow', Action: 'iot:Connect', Resource: 'arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}' },
+    {
+      Effect: 'Allow',
+      Action: 'iot:Publish',
+      Resource: 'arn:aws:iot:*:*:topic/devices/${iot:Connection.Thing.ThingName}/*',
+    },
+  ],
+}
+
 /** A file for identity/: one principal `p`, proved by the token, that may do everything. */
 export function oneForEverything(token: string): Record<string, unknown> {
   return { principals: [principalEntry('p', token, { policies: ['all'] })], policies: { all: allowEverything } }
